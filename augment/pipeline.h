@@ -1,0 +1,16 @@
+// From a decoded image to the square 8-bit view the network sees.
+#pragma once
+
+#include "augment/geometry.h"
+#include "augment/options.h"
+
+namespace umbra::augment {
+
+// The training view: crop, then flip; every draw comes from `rng`.
+cv::Mat train_view(const cv::Mat& image, const AugmentOptions& options, Rng& rng);
+
+// The evaluation view: no chance. With crop = "pad" or "none" and an image already of the right
+// size the image is taken as it is, as the CIFAR recipes do.
+cv::Mat eval_view(const cv::Mat& image, const AugmentOptions& options);
+
+}  // namespace umbra::augment

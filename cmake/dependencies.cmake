@@ -1,0 +1,30 @@
+# Everything but torch comes from the system; on Debian 12 tools/setup.sh installs it.
+function(umbra_require name debian)
+  find_package(${name} QUIET)
+  if(NOT ${name}_FOUND)
+    message(FATAL_ERROR "${name} not found. On Debian: apt install ${debian} "
+                        "(tools/setup.sh installs everything that is needed).")
+  endif()
+endfunction()
+
+find_package(Threads REQUIRED)
+umbra_require(JPEG libjpeg62-turbo-dev)
+umbra_require(PNG libpng-dev)
+umbra_require(ZLIB zlib1g-dev)
+umbra_require(fmt libfmt-dev)
+umbra_require(spdlog libspdlog-dev)
+umbra_require(nlohmann_json nlohmann-json3-dev)
+umbra_require(CLI11 libcli11-dev)
+umbra_require(tomlplusplus libtomlplusplus-dev)
+
+# Debian's core and imgproc packages come without a CMake config, so look for the files.
+find_path(UMBRA_OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4)
+find_library(UMBRA_OPENCV_CORE opencv_core)
+find_library(UMBRA_OPENCV_IMGPROC opencv_imgproc)
+if(NOT UMBRA_OPENCV_INCLUDE OR NOT UMBRA_OPENCV_CORE OR NOT UMBRA_OPENCV_IMGPROC)
+  message(FATAL_ERROR "OpenCV (core, imgproc) not found. On Debian: apt install libopencv-imgproc-dev")
+endif()
+add_library(umbra_opencv INTERFACE)
+add_library(umbra::opencv ALIAS umbra_opencv)
+target_include_directories(umbra_opencv SYSTEM INTERFACE ${UMBRA_OPENCV_INCLUDE})
+target_link_libraries(umbra_opencv INTERFACE ${UMBRA_OPENCV_IMGPROC} ${UMBRA_OPENCV_CORE})

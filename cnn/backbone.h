@@ -1,0 +1,40 @@
+// What every convolutional backbone is and returns.
+#pragma once
+
+#include <torch/nn.h>
+
+#include "cnn/options.h"
+
+namespace umbra::cnn {
+
+// One stage's output map [B, C, H, W], after its last activation and before it.
+struct Stage {
+  std::string name;
+  torch::Tensor post, pre;
+};
+
+struct CnnOutput {
+  torch::Tensor logits;                      // [B, C]
+  std::vector<torch::Tensor> shadow_logits;  // each [B, C]
+  std::vector<Stage> stages;                 // shallow to deep, without the stem
+  torch::Tensor pooled;                      // [B, D], the input of the classifier
+};
+
+class Backbone : public torch::nn::Module {
+ public:
+  virtual CnnOutput forward(const torch::Tensor& images) = 0;  // [B, in_chans, H, W]
+  virtual const torch::nn::Linear& classifier() const = 0;
+
+ protected:
+  // Registers fc_shadow.0, fc_shadow.1, ... and fills output.shadow_logits from output.pooled.
+  void add_shadow_heads(const CnnOptions& options, int64_t width);
+  void run_shadow_heads(CnnOutput& output);
+
+ private:
+  torch::nn::ModuleList shadow_heads_{nullptr};
+};
+
+// Builds a backbone by name; weights come from torch's default generator. Throws if unknown.
+std::shared_ptr<Backbone> create(const std::string& name, const CnnOptions& options);
+
+}  // namespace umbra::cnn

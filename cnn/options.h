@@ -1,0 +1,21 @@
+// Options of a convolutional backbone and the names that exist. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace umbra::cnn {
+
+struct CnnOptions {
+  int64_t in_chans = 3;
+  int64_t num_classes = 1000;
+  int64_t num_shadow_heads = 0;  // student-side shadow heads over the pooled vector (SHAKE v1)
+  bool zero_init_residual = false;  // last batch norm of every block starts at 0
+};
+
+bool is_known(std::string_view name);
+std::vector<std::string> names();
+
+}  // namespace umbra::cnn

@@ -1,0 +1,153 @@
+#include <fstream>
+
+#include "train/cli/commands.h"
+#include "train/error.h"
+#include "train/loop/parts.h"
+#include "train/loop/precision.h"
+#include "train/loop/run_folder.h"
+
+namespace umbra {
+namespace {
+
+struct EvalArguments {
+  std::string path;
+  std::string config;
+  std::string checkpoint = "best";
+  std::string weights = "all";
+  std::string split = "test";
+  std::string per_class;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+// The config to evaluate with: the run's own, or the one given, with overrides.
+LoadedConfig eval_config(const EvalArguments& arguments) {
+  if (!arguments.config.empty()) return load_config(arguments.config, arguments.overrides);
+  if (!is_run_path(arguments.path)) {
+    throw ConfigError(fmt::format(
+        "{} is a bare weight file: give the model and the data with --config CONFIG.toml",
+        arguments.path));
+  }
+  const std::filesystem::path path = std::filesystem::absolute(arguments.path);
+  const bool is_run = std::filesystem::exists(path / "resolved.toml");
+  const RunFolder run(is_run ? path : path.parent_path().parent_path());
+  return load_config(run.config_path().string(), arguments.overrides);
+}
+
+// Which of a checkpoint's weights to score: both unless asked, or unless there is no EMA.
+std::vector<std::string> weight_kinds(const EvalArguments& arguments) {
+  if (!is_run_path(arguments.path)) return {"file"};
+  if (arguments.weights != "all") return {arguments.weights};
+  const Config& config = eval_config(arguments).config;
+  return config.train.ema_decay > 0.0 ? std::vector<std::string>{"raw", "ema"}
+                                      : std::vector<std::string>{"raw"};
+}
+
+SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
+                      const Config& config) {
+  if (kind != "file") return open_run_model(arguments.path, arguments.checkpoint, kind);
+  SavedModel saved;
+  saved.model = create_model(config.model);
+  load_state(saved.model->module(), read_safetensors(arguments.path));
+  saved.description = arguments.path;
+  return saved;
+}
+
+void write_per_class(const std::string& path, const EvalResult& result,
+                     const std::vector<std::string>& names) {
+  std::ofstream file(path);
+  if (!file) throw Error(fmt::format("{}: cannot write", path));
+  file << "class,name,images,correct,top1\n";
+  for (size_t c = 0; c < names.size(); ++c) {
+    const torch::Tensor mine = result.labels.eq(static_cast<int64_t>(c));
+    const auto images = mine.sum().item<int64_t>();
+    const auto correct =
+        mine.logical_and(result.predictions.eq(result.labels)).sum().item<int64_t>();
+    const double share = images > 0 ? 100.0 * static_cast<double>(correct) / static_cast<double>(images) : 0.0;
+    std::string name;  // quoted as RFC 4180 asks
+    for (const char letter : names[c]) name.append(letter == '"' ? 2 : 1, letter);
+    file << fmt::format("{},\"{}\",{},{},{:.4f}\n", c, name, images, correct, share);
+  }
+}
+
+void eval(const EvalArguments& arguments) {
+  LoadedConfig loaded = eval_config(arguments);
+  const Config& config = loaded.config;
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  const torch::Device device = choose_device(config.run.device);
+  const torch::ScalarType precision = choose_precision(config.run.precision, device);
+  const TrainEvalSets sets = open_sets(config, loaded.sources);
+  const auto dataset = arguments.split == "train" ? sets.train : sets.eval;
+  check_against_data(loaded.config, loaded.sources, dataset->num_classes(), dataset->channels());
+
+  LoaderOptions options;
+  options.train = false;
+  options.batch_size = config.eval.batch_size;
+  options.workers = config.data.workers;
+  options.prefetch = config.data.prefetch;
+  Loader loader(dataset, config.augment, options);
+  const Normalizer normalize(config.augment.mean, config.augment.std, device);
+
+  nlohmann::json rows = nlohmann::json::array();
+  if (!arguments.json) {
+    fmt::print("{} images of {}, {} on {}\n", dataset->size(), config.data.path,
+               precision == torch::kFloat32 ? "fp32" : "bf16", device.str());
+    fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5", "loss",
+               "ECE");
+  }
+  for (const std::string& kind : weight_kinds(arguments)) {
+    const SavedModel saved = open_model(arguments, kind, config);
+    saved.model->module().to(device);
+    saved.model->module().eval();
+    const Forward forward = [&](const torch::Tensor& images) {
+      const AutocastGuard autocast(device, precision);
+      return saved.model->forward(images);
+    };
+    const EvalResult result = evaluate(forward, loader, normalize);
+    for (const HeadScore& head : result.heads) {
+      rows.push_back({{"model", saved.description}, {"weights", kind}, {"head", head.head},
+                      {"images", result.images}, {"correct1", head.correct1},
+                      {"correct5", head.correct5}, {"top1", head.top1}, {"top5", head.top5},
+                      {"loss", head.loss}, {"ece", head.ece}});
+      if (!arguments.json) {
+        fmt::print("{:<7} {:<10} {:>8.3f} {:>8.3f} {:>8.4f} {:>8.4f}\n", kind, head.head, head.top1,
+                   head.top5, head.loss, head.ece);
+      }
+    }
+    if (!arguments.per_class.empty()) {
+      write_per_class(arguments.per_class, result, dataset->class_names());
+    }
+  }
+  if (arguments.json) fmt::print("{}\n", rows.dump(1));
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto arguments = std::make_shared<EvalArguments>();
+  CLI::App* command = app.add_subcommand(
+      "eval", "Score a run, checkpoint or weight file: top-1, top-5, loss, calibration error (ECE)");
+  command->add_option("model", arguments->path, "Run folder, checkpoint folder or .safetensors file")
+      ->required();
+  command->add_option("--config", arguments->config,
+                      "Model (of a weight file) and data; default: the run's own config");
+  command->add_option("--set", arguments->overrides,
+                      "Override a key, for example data.path=/data/other or augment.crop_pct=1.0")
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+  command->add_option("--checkpoint", arguments->checkpoint, "best, last or a name")
+      ->capture_default_str();
+  command->add_option("--weights", arguments->weights, "all, raw or ema")
+      ->check(CLI::IsMember({"all", "raw", "ema"}))
+      ->capture_default_str();
+  command->add_option("--split", arguments->split, "test or train (in evaluation view)")
+      ->check(CLI::IsMember({"test", "train"}))
+      ->capture_default_str();
+  command->add_option("--per-class", arguments->per_class,
+                      "Write a CSV: images and top-1 of the class head for every class");
+  command->add_flag("--json", arguments->json, "Rows as JSON on standard output");
+  command->callback([=] { eval(*arguments); });
+}
+
+}  // namespace umbra

@@ -1,0 +1,63 @@
+#include <cstdio>
+
+#include <opencv2/core/version.hpp>
+#include <torch/version.h>
+
+#include "train/cli/commands.h"
+#include "train/error.h"
+#include "train/loop/precision.h"
+#include "train/loop/stop_signal.h"
+
+namespace umbra {
+extern const char* const kVersion;
+extern const char* const kRevision;
+
+namespace {
+
+enum ExitCode { kDone = 0, kFailed = 1, kUsage = 2 };
+
+std::string version_text() {
+  return fmt::format("umbra {} ({})\ntorch {}\nOpenCV {}\ndevice {}", kVersion, kRevision,
+                     TORCH_VERSION, CV_VERSION, describe(choose_device("auto")));
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Trains vision transformers by distillation from CNN teachers.", "umbra");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", version_text, "Versions of umbra, torch, OpenCV; device");
+  app.footer("umbra COMMAND --help tells more. Start with: umbra train configs/demo/teacher.toml");
+  add_train_command(app);
+  add_eval_command(app);
+  add_config_command(app);
+  add_report_command(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  return kDone;
+}
+
+int fail(const char* what, int code) {
+  fmt::print(stderr, "umbra: {}\n", what);
+  return code;
+}
+
+}  // namespace
+}  // namespace umbra
+
+int main(int argc, char** argv) {
+  try {
+    return umbra::run(argc, argv);
+  } catch (const umbra::Interrupted& stop) {
+    return 128 + stop.signal;
+  } catch (const umbra::ConfigError& error) {
+    return umbra::fail(error.what(), umbra::kUsage);
+  } catch (const umbra::Error& error) {
+    return umbra::fail(error.what(), umbra::kFailed);
+  } catch (const c10::Error& error) {
+    return umbra::fail(error.what_without_backtrace(), umbra::kFailed);
+  } catch (const std::exception& error) {
+    return umbra::fail(error.what(), umbra::kFailed);
+  }
+}

@@ -1,0 +1,78 @@
+#include "train/cli/commands.h"
+#include "train/error.h"
+#include "train/loop/trainer.h"
+
+namespace umbra {
+namespace {
+
+struct TrainArguments {
+  std::string config;
+  std::string out;
+  std::string resume;
+  std::vector<std::string> overrides;
+  bool quiet = false;
+};
+
+std::string run_folder_for(const TrainArguments& arguments) {
+  if (!arguments.out.empty()) return arguments.out;
+  if (arguments.config.empty()) {
+    throw ConfigError("say what to train: a CONFIG.toml, or --resume with --out RUN");
+  }
+  return "runs/" + std::filesystem::path(arguments.config).stem().string();
+}
+
+void train(const TrainArguments& arguments, bool resume) {
+  const RunFolder folder(run_folder_for(arguments));
+  if (folder.exists() && !resume) {
+    throw ConfigError(fmt::format(
+        "{} already holds a run: add --resume to go on with it, or --out for another folder",
+        folder.path().string()));
+  }
+  if (arguments.config.empty() && !folder.exists()) {
+    throw ConfigError(fmt::format("{} holds no run to resume: give a CONFIG.toml, too",
+                                  folder.path().string()));
+  }
+  const std::string config =
+      arguments.config.empty() ? folder.config_path().string() : arguments.config;
+  LoadedConfig loaded = load_config(config, arguments.overrides);
+  if (folder.exists() && folder.finished()) {
+    fmt::print("{} is finished; see umbra report {}\n", folder.path().string(),
+               folder.path().string());
+    return;
+  }
+  const std::optional<std::string> checkpoint =
+      folder.exists() ? std::optional(arguments.resume) : std::nullopt;
+  const StopSignal stop;
+  Trainer trainer(std::move(loaded), folder, detect_terminal(arguments.quiet), checkpoint);
+  const nlohmann::json summary = trainer.fit(stop);
+  fmt::print("{}: {} steps in {:.1f} min, best top-1 {:.2f} at step {}\n", folder.path().string(),
+             summary["steps"].get<int64_t>(), summary["minutes"].get<double>(),
+             summary["best"]["top1"].get<double>(), summary["best"]["step"].get<int64_t>());
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* command = app.add_subcommand("train", "Train a model as a config says");
+  command->add_option("config", arguments->config, "Config file (.toml)");
+  command->add_option("--set", arguments->overrides, "Override a key: table.key=value (repeatable)")
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+  command->add_option("--out", arguments->out, "Run folder; default: runs/<config's name>");
+  CLI::Option* resume =
+      command
+          ->add_option("--resume", arguments->resume,
+                       "Go on with the run in the folder (or start it, if there is none yet); "
+                       "--resume=step-NNNNNNNN from that checkpoint")
+          ->expected(0, 1)
+          ->default_str("last");
+  command->add_flag("--quiet", arguments->quiet, "Warnings and errors only");
+  command->callback([=] {
+    if (arguments->resume.empty()) arguments->resume = "last";
+    train(*arguments, resume->count() > 0);
+  });
+}
+
+}  // namespace umbra

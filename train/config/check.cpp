@@ -1,0 +1,143 @@
+#include "train/config/load.h"
+
+namespace umbra {
+namespace {
+
+// Collects the checks of one config: throws at the first that fails, with the key's place.
+class Checker {
+ public:
+  explicit Checker(const Sources& sources) : sources_(sources) {}
+
+  template <class... Args>
+  void require(bool holds, const std::string& key, fmt::format_string<Args...> message,
+               Args&&... args) const {
+    if (holds) return;
+    throw ConfigError(sources_.at(key) + fmt::format(message, std::forward<Args>(args)...));
+  }
+
+ private:
+  const Sources& sources_;
+};
+
+void check_model(const Config& c, const Checker& check) {
+  if (!c.model.is_vit()) return;
+  const vit::VitOptions& o = c.model.vit;
+  check.require(o.img_size % o.patch_size == 0, "model.patch_size",
+                "model.patch_size = {} does not divide the image size {}; try {}", o.patch_size,
+                o.img_size, o.img_size % 7 == 0 ? 7 : 4);
+  check.require(o.embed_dim % o.num_heads == 0, "model.num_heads",
+                "model.num_heads = {} does not divide model.embed_dim = {}", o.num_heads, o.embed_dim);
+  check.require(o.img_size == c.augment.image_size, "model.img_size",
+                "model.img_size = {} but augment.image_size = {}: give one of them, or the same",
+                o.img_size, c.augment.image_size);
+}
+
+void check_augment(const Config& c, const Checker& check) {
+  const augment::AugmentOptions& o = c.augment;
+  check.require(o.scale.size() == 2 && o.scale[0] <= o.scale[1], "augment.scale",
+                "augment.scale must be [low, high]");
+  check.require(o.ratio.size() == 2 && o.ratio[0] <= o.ratio[1], "augment.ratio",
+                "augment.ratio must be [low, high]");
+  check.require(!o.mean.empty() && o.mean.size() == o.std.size(), "augment.mean",
+                "augment.mean has {} values and augment.std {}: want one per channel in both",
+                o.mean.size(), o.std.size());
+  check.require(c.loss.name != "bce" || o.label_smoothing == 0.0, "augment.label_smoothing",
+                "label smoothing with loss.name = \"bce\" would make every class positive: set "
+                "augment.label_smoothing = 0");
+}
+
+void check_distill(const Config& c, const Checker& check) {
+  const DistillOptions& o = c.distill;
+  const size_t teachers = c.teachers.size();
+  for (size_t i = 0; i < teachers; ++i) {
+    const std::string table = teachers == 1 ? "teacher" : fmt::format("teacher.{}", i);
+    check.require(!c.teachers[i].path.empty(), table,
+                  "[teacher] needs a path: a run folder or a weight file, for example --set "
+                  "{}.path=runs/teacher",
+                  table);
+    check.require(c.teachers[i].mean.size() == c.teachers[i].std.size(), table + ".mean",
+                  "teacher.mean and teacher.std must have the same number of values");
+  }
+  if (o.method == "none") {
+    check.require(teachers == 0, "teacher",
+                  "a teacher is given, but distill.method = \"none\" does not use one: set "
+                  "distill.preset (for example \"shake-paper\") or remove [teacher]");
+    return;
+  }
+  const bool shake = o.method == "shake";
+  const bool needs_teacher = !shake || o.inherit != "none" || o.direct_weight > 0.0;
+  check.require(!needs_teacher || teachers > 0, "distill",
+                "distill.method = \"{}\" needs a [teacher] with a path", o.method);
+  check.require(needs_teacher || teachers == 0, "teacher",
+                "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
+                "not use one: remove [teacher]");
+  check.require(shake || teachers == 1, "teacher",
+                "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several", o.method,
+                teachers);
+  check.require(shake || o.shadow == "student", "distill.shadow",
+                "distill.shadow = \"teacher\" is for method = \"shake\" only");
+  check.require(o.shadow == "student" || o.inherit != "none", "distill.inherit",
+                "distill.shadow = \"teacher\" without inheriting from the teacher makes no sense: set "
+                "distill.inherit to \"mse\" (public code), \"kl\" or \"hard\"");
+  if (o.shadow == "teacher") return;
+  const int64_t heads = c.model.is_vit() ? (c.model.vit.distilled ? c.model.vit.num_shadow_heads : 0)
+                                         : c.model.cnn.num_shadow_heads;
+  check.require(heads > 0, "model",
+                "distill.method = \"{}\" needs a second head, and {} has none: {}", o.method,
+                c.model.name,
+                c.model.is_vit() ? "set model.distilled = true or take a *_distilled_* name"
+                                 : "set model.num_shadow_heads = 1");
+  const auto wanted = static_cast<int64_t>(std::max<size_t>(1, teachers));
+  check.require(heads == wanted, "model.num_shadow_heads",
+                "{} teacher(s) need {} shadow head(s), model.num_shadow_heads = {}", teachers, wanted,
+                heads);
+}
+
+void check_training(const Config& c, const Checker& check) {
+  check.require(c.optim.betas.size() == 2, "optim.betas", "optim.betas must be [beta1, beta2]");
+  check.require(!c.optim.nesterov || c.optim.momentum > 0.0, "optim.nesterov",
+                "optim.nesterov needs a momentum above 0");
+  check.require(c.train.accum_steps <= c.train.batch_size, "train.accum_steps",
+                "train.accum_steps = {} is more than train.batch_size = {}", c.train.accum_steps,
+                c.train.batch_size);
+  const ScheduleOptions& s = c.schedule;
+  check.require(!s.deit_epoch_lag || s.per == "epoch", "schedule.deit_epoch_lag",
+                "schedule.deit_epoch_lag needs schedule.per = \"epoch\"");
+  check.require(s.name != "multistep" || !s.milestones.empty(), "schedule.name",
+                "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
+  check.require(s.warmup.unit != c.train.duration.unit || s.warmup.count < c.train.duration.count ||
+                    s.warmup.count == 0.0,
+                "schedule.warmup", "schedule.warmup = {} does not end before train.duration = {}",
+                s.warmup.text(), c.train.duration.text());
+}
+
+}  // namespace
+
+void check_config(const Config& config, const Sources& sources) {
+  const Checker check(sources);
+  check_model(config, check);
+  check_augment(config, check);
+  check_distill(config, check);
+  check_training(config, check);
+}
+
+void check_against_data(Config& config, const Sources& sources, int64_t num_classes,
+                        int64_t channels) {
+  const Checker check(sources);
+  ModelOptions& model = config.model;
+  if (model.num_classes == 0) model.num_classes = num_classes;
+  if (model.in_chans == 0) model.in_chans = channels;
+  check.require(model.num_classes >= num_classes, "model.num_classes",
+                "model.num_classes = {} but the data set has {} classes: leave it out, or set {}",
+                model.num_classes, num_classes, num_classes);
+  check.require(model.in_chans == channels, "model.in_chans",
+                "model.in_chans = {} but the images have {} channel(s): leave it out, or set {}",
+                model.in_chans, channels, channels);
+  const auto normalised = static_cast<int64_t>(config.augment.mean.size());
+  check.require(normalised == channels, "augment.mean",
+                "augment.mean and augment.std have {} value(s) but the images have {} channel(s), "
+                "for example mean = [{}]",
+                normalised, channels, channels == 1 ? "0.5" : "0.485, 0.456, 0.406");
+}
+
+}  // namespace umbra

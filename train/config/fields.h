@@ -1,0 +1,272 @@
+// Every config field, declared once: name, accepted values, help. Reading, printing, comparing
+// and docs/config.md all follow from these lists; defaults are those of the structs.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "train/config/config.h"
+
+namespace umbra {
+
+// What a field accepts.
+struct Accepts {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool above_min = false;  // min itself is not accepted
+  bool below_max = false;
+  std::vector<std::string> choices{};  // strings only; empty: any
+
+  bool number(double x) const {
+    return std::isfinite(x) && (above_min ? x > min : x >= min) && (below_max ? x < max : x <= max);
+  }
+  std::string text() const;  // "0 < x <= 1", "one of: ...", or nothing
+};
+
+inline Accepts anything() { return {}; }
+inline Accepts at_least(double min) { return {.min = min}; }
+inline Accepts positive() { return {.min = 0, .above_min = true}; }
+inline Accepts between(double min, double max) { return {.min = min, .max = max}; }
+inline Accepts share() { return between(0, 1); }
+inline Accepts below_one() { return {.min = 0, .max = 1, .below_max = true}; }
+inline Accepts one_of(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
+
+// Structs may be visited to be read into or, const, to be printed.
+template <class T, class S>
+concept Like = std::is_same_v<std::remove_const_t<T>, S>;
+
+template <class V>
+void fields(V&& visit, Like<RunOptions> auto& o) {
+  visit("seed", o.seed, at_least(0), "Seed of every random stream of the run");
+  visit("device", o.device, anything(), "auto (a GPU if there is one), cpu, cuda or cuda:N");
+  visit("precision", o.precision, one_of({"auto", "fp32", "bf16"}),
+        "Of the networks; softmax and losses are always fp32. auto: bf16 where the hardware has it");
+  visit("threads", o.threads, between(0, 1024), "CPU threads of the training step; 0: one per core");
+}
+
+template <class V>
+void fields(V&& visit, Like<DataOptions> auto& o) {
+  visit("format", o.format, one_of({"auto", "idx", "cifar10", "cifar100", "image_folder"}),
+        "Layout of the files; auto looks at what is there");
+  visit("path", o.path, anything(), "Folder of the data set; relative to the current folder");
+  visit("train_samples", o.train_samples, at_least(0),
+        "Train on a class-balanced subset of this many images, drawn from run.seed; 0: all");
+  visit("val_split", o.val_split, below_one(),
+        "Share of the training set held out and evaluated on, in place of the test set");
+  visit("drop_last", o.drop_last, anything(), "Leave out the last, smaller batch of an epoch");
+  visit("workers", o.workers, between(0, 256),
+        "Threads preparing batches; 0: the training thread itself. Changes no result");
+  visit("prefetch", o.prefetch, between(1, 1024), "Batches prepared ahead. Changes no result");
+}
+
+template <class V>
+void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
+  visit("image_size", o.image_size, between(1, 4096), "Side of the square image the network sees");
+  visit("crop", o.crop, one_of({"random_resized", "pad", "none"}),
+        "Training crop: random resized crop; pad then crop (CIFAR); or the centre");
+  visit("crop_padding", o.crop_padding, between(0, 256), "Pixels added on each side, for crop = pad");
+  visit("scale", o.scale, Accepts{.min = 0, .max = 1, .above_min = true},
+        "Area share of random_resized: [low, high]");
+  visit("ratio", o.ratio, positive(), "Width / height of random_resized: [low, high]");
+  visit("hflip", o.hflip, share(), "Probability of a horizontal flip");
+  visit("interpolation", o.interpolation, one_of({"bilinear", "bicubic"}), "Training resize");
+  visit("crop_pct", o.crop_pct, Accepts{.min = 0, .max = 1, .above_min = true},
+        "Evaluation: centre share kept after the resize (timm's crop_pct)");
+  visit("eval_interpolation", o.eval_interpolation, one_of({"bilinear", "bicubic"}),
+        "Evaluation resize");
+  visit("mean", o.mean, share(), "Normalisation, one value per channel, of pixels in [0, 1]");
+  visit("std", o.std, positive(), "Normalisation, one value per channel");
+  visit("mixup_alpha", o.mixup_alpha, at_least(0), "Beta parameter of mixup; 0: off");
+  visit("cutmix_alpha", o.cutmix_alpha, at_least(0), "Beta parameter of CutMix; 0: off");
+  visit("mix_prob", o.mix_prob, share(), "Probability that a batch is mixed at all");
+  visit("switch_prob", o.switch_prob, share(), "Probability of CutMix when both are on");
+  visit("label_smoothing", o.label_smoothing, below_one(), "Share spread over all classes");
+}
+
+template <class V>
+void fields(V&& visit, Like<vit::VitOptions> auto& o) {
+  visit("img_size", o.img_size, between(1, 4096), "Image side; position embedding follows");
+  visit("patch_size", o.patch_size, between(1, 4096), "Patch side; must divide img_size");
+  visit("embed_dim", o.embed_dim, between(1, 65536), "Token width; a multiple of num_heads");
+  visit("depth", o.depth, between(1, 1024), "Transformer blocks");
+  visit("num_heads", o.num_heads, between(1, 1024), "Attention heads");
+  visit("mlp_ratio", o.mlp_ratio, positive(), "Hidden width of the MLP / embed_dim");
+  visit("qkv_bias", o.qkv_bias, anything(), "Bias of the query-key-value projection");
+  visit("distilled", o.distilled, anything(), "Distillation token and shadow head (head_dist)");
+  visit("num_shadow_heads", o.num_shadow_heads, between(1, 64),
+        "For distilled: tokens and heads, one per teacher");
+  visit("shadow_head", o.shadow_head, one_of({"linear", "mlp"}),
+        "linear (DeiT) or mlp: LayerNorm-Linear-GELU-Linear (SHAKE's stronger head)");
+  visit("drop_rate", o.drop_rate, below_one(), "Dropout before the heads");
+  visit("pos_drop_rate", o.pos_drop_rate, below_one(), "Dropout after the position embedding");
+  visit("proj_drop_rate", o.proj_drop_rate, below_one(), "Dropout of projections and MLP");
+  visit("attn_drop_rate", o.attn_drop_rate, below_one(), "Dropout of attention weights");
+  visit("drop_path_rate", o.drop_path_rate, below_one(),
+        "Stochastic depth of the last block; linear from 0");
+  visit("cls_token_std", o.cls_token_std, positive(), "Init of the class token: 0.02 DeiT, 1e-6 timm 1.0");
+}
+
+template <class V>
+void fields(V&& visit, Like<cnn::CnnOptions> auto& o) {
+  visit("num_shadow_heads", o.num_shadow_heads, between(0, 64),
+        "Shadow heads over the pooled vector, one per teacher (SHAKE, student side)");
+  visit("zero_init_residual", o.zero_init_residual, anything(),
+        "Start every residual branch at zero (last batch norm)");
+}
+
+// The keys of [model] beside those of the architecture, which depend on the name.
+template <class V>
+void model_head_fields(V&& visit, Like<ModelOptions> auto& o) {
+  visit("name", o.name, anything(), "A named model, or vit for one that is all options");
+  visit("num_classes", o.num_classes, at_least(0), "0: as many as the data has");
+  visit("in_chans", o.in_chans, between(0, 64), "Image channels; 0: as many as the data has");
+  visit("init_from", o.init_from, anything(),
+        "Run folder, checkpoint or weight file (.safetensors) to start from; heads of another class "
+        "count start anew, the position embedding is resized");
+  visit("pos_embed_resize", o.pos_embed_resize, one_of({"timm", "deit"}),
+        "Position embedding at another size: bicubic with (timm) or without (deit) antialiasing");
+}
+
+template <class V>
+void fields(V&& visit, Like<ModelOptions> auto& o) {
+  model_head_fields(visit, o);
+  if (o.is_vit()) {
+    fields(visit, o.vit);
+  } else {
+    fields(visit, o.cnn);
+  }
+}
+
+template <class V>
+void fields(V&& visit, Like<TeacherOptions> auto& o) {
+  visit("path", o.path, anything(), "Run folder, checkpoint folder or weight file (.safetensors)");
+  visit("checkpoint", o.checkpoint, anything(), "Of a run: best, last, or a checkpoint's name");
+  visit("weights", o.weights, one_of({"auto", "raw", "ema"}),
+        "Of a run: the weights themselves or their average; auto: whichever scored better");
+  visit("expect_top1", o.expect_top1, between(0, 100),
+        "Refuse to train if the teacher scores less than this (percent) on the test set; 0: any");
+  visit("model", o.model, anything(), "Model name, for a bare weight file only");
+  visit("image_size", o.image_size, between(0, 4096),
+        "Side the teacher sees, for a bare weight file; 0: the student's");
+  visit("mean", o.mean, share(), "Its normalisation, for a bare weight file; empty: the student's");
+  visit("std", o.std, positive(), "Its normalisation, for a bare weight file");
+}
+
+template <class V>
+void fields(V&& visit, Like<LossOptions> auto& o) {
+  visit("name", o.name, one_of({"cross_entropy", "bce"}),
+        "Loss with the labels: softmax cross-entropy or binary cross-entropy (DeiT-III)");
+}
+
+template <class V>
+void fields(V&& visit, Like<DistillOptions> auto& o) {
+  visit("preset", o.preset, one_of(distill_presets()),
+        "Sets the defaults of every field below; see docs/losses.md");
+  visit("method", o.method, one_of({"none", "deit_soft", "deit_hard", "shake"}), "The objective");
+  visit("temperature", o.temperature, positive(), "Of every KL term");
+  visit("kl_scale", o.kl_scale, one_of({"batchmean", "numel"}),
+        "KL summed over classes / B, or / (B * C) as DeiT's code does");
+  visit("alpha", o.alpha, share(), "deit_*: (1 - alpha) * loss with labels + alpha * distillation");
+  visit("shadow", o.shadow, one_of({"student", "teacher"}),
+        "shake: shadow head on the student (paper, ViT) or branch on the frozen teacher (public code)");
+  visit("task_weight", o.task_weight, at_least(0), "shake: loss of the class head with the labels");
+  visit("student_mutual_weight", o.student_mutual_weight, at_least(0), "shake: KL(class <- shadow)");
+  visit("reverse_weight", o.reverse_weight, at_least(0), "shake: KL(shadow <- class)");
+  visit("inherit", o.inherit, one_of({"kl", "mse", "hard", "none"}),
+        "shake: how the shadow learns from the teacher");
+  visit("inherit_weight", o.inherit_weight, at_least(0), "shake: weight of that");
+  visit("shadow_ce_weight", o.shadow_ce_weight, at_least(0), "shake: shadow's loss with the labels");
+  visit("direct_weight", o.direct_weight, at_least(0), "shake: KL(class <- teacher)");
+  visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm"}),
+        "shake: standardise all logits over classes, times 3.1415 (public code)");
+  visit("headline", o.headline, one_of({"class", "mean"}),
+        "Whose top-1 is the run's: the class head (SHAKE) or the mean of all heads (DeiT)");
+}
+
+template <class V>
+void fields(V&& visit, Like<OptimOptions> auto& o) {
+  visit("name", o.name, one_of({"adamw", "sgd", "lamb"}), "Optimiser");
+  visit("lr", o.lr, positive(), "Peak learning rate");
+  visit("lr_batch_size", o.lr_batch_size, at_least(0),
+        "lr is meant for this batch size and scales linearly with train.batch_size; 0: lr as it stands");
+  visit("weight_decay", o.weight_decay, at_least(0), "Decoupled for adamw; L2 for sgd");
+  visit("betas", o.betas, below_one(), "adamw, lamb: [beta1, beta2]");
+  visit("eps", o.eps, positive(), "adamw, lamb");
+  visit("momentum", o.momentum, below_one(), "sgd");
+  visit("nesterov", o.nesterov, anything(), "sgd");
+  visit("clip_grad_norm", o.clip_grad_norm, at_least(0), "Largest gradient norm; 0: off");
+  visit("layer_decay", o.layer_decay, Accepts{.min = 0, .max = 1, .above_min = true},
+        "Learning rate of each layer / that of the next; 1: off");
+  visit("decay_norm_and_bias", o.decay_norm_and_bias, anything(),
+        "Weight decay on one-dimensional parameters, too (the CIFAR CNN recipes)");
+  visit("no_decay", o.no_decay, anything(),
+        "Parameters without weight decay, by first name; DeiT's own code leaves out dist_token");
+}
+
+template <class V>
+void fields(V&& visit, Like<ScheduleOptions> auto& o) {
+  visit("name", o.name, one_of({"cosine", "multistep", "constant"}), "Shape after the warm-up");
+  visit("per", o.per, one_of({"step", "epoch"}), "How often the learning rate changes");
+  visit("warmup", o.warmup, at_least(0), "Linear warm-up");
+  visit("warmup_lr", o.warmup_lr, at_least(0), "Learning rate of the first step");
+  visit("warmup_prefix", o.warmup_prefix, anything(),
+        "Cosine starts after the warm-up; false: it has run under it, as in timm and DeiT");
+  visit("min_lr", o.min_lr, at_least(0), "Where the cosine ends");
+  visit("deit_epoch_lag", o.deit_epoch_lag, anything(),
+        "Epoch e runs at the rate of epoch e - 1, as DeiT's main.py does (per = epoch)");
+  visit("milestones", o.milestones, at_least(0), "multistep: when the rate drops");
+  visit("decay_rate", o.decay_rate, Accepts{.min = 0, .max = 1, .above_min = true},
+        "multistep: factor at each milestone");
+}
+
+template <class V>
+void fields(V&& visit, Like<TrainOptions> auto& o) {
+  visit("duration", o.duration, positive(), "Length of the training");
+  visit("batch_size", o.batch_size, between(1, 1 << 20), "Samples per update of the weights");
+  visit("accum_steps", o.accum_steps, between(1, 1 << 20),
+        "Parts that a batch is computed in, to save memory; the update is of the whole batch");
+  visit("ema_decay", o.ema_decay, below_one(), "Moving average of the weights; 0: none");
+  visit("ema_warmup", o.ema_warmup, anything(), "Shorter average at first (timm's ModelEmaV3)");
+}
+
+template <class V>
+void fields(V&& visit, Like<EvalOptions> auto& o) {
+  visit("every", o.every, positive(), "How often to evaluate; the end is always evaluated");
+  visit("batch_size", o.batch_size, between(1, 1 << 20), "Changes no result");
+}
+
+template <class V>
+void fields(V&& visit, Like<LogOptions> auto& o) {
+  visit("every", o.every, positive(), "How often a line goes to the log and to metrics.jsonl");
+}
+
+template <class V>
+void fields(V&& visit, Like<CheckpointOptions> auto& o) {
+  visit("every", o.every, positive(), "How often to save; the end is always saved");
+  visit("keep", o.keep, between(1, 10000), "Newest checkpoints kept, beside the best");
+}
+
+// The tables of a config, in their order. `visit.table(name, options, help)` for each; teachers
+// are an array of tables: `visit.teachers(teachers, help)`.
+template <class V>
+void tables(V&& visit, Like<Config> auto& c) {
+  visit.table("run", c.run, "Where and how it runs");
+  visit.table("data", c.data, "The images");
+  visit.table("augment", c.augment, "Views, normalisation and mixing");
+  visit.table("model", c.model, "The network that is trained");
+  visit.teachers(c.teachers,
+                 "The frozen teacher; [[teacher]] tables for several, one shadow head each");
+  visit.table("loss", c.loss, "Loss with the labels");
+  visit.table("distill", c.distill, "What the student learns from the teacher, and how");
+  visit.table("optim", c.optim, "Optimiser");
+  visit.table("schedule", c.schedule, "Learning rate over time");
+  visit.table("train", c.train, "Length, batch and averaging");
+  visit.table("eval", c.eval, "Evaluation while training");
+  visit.table("log", c.log, "Log lines and metrics");
+  visit.table("checkpoint", c.checkpoint, "Saving");
+}
+
+}  // namespace umbra

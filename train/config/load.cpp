@@ -1,0 +1,369 @@
+#include "train/config/load.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <toml++/toml.h>
+
+#include "train/config/fields.h"
+
+namespace umbra {
+namespace {
+
+constexpr int kMaxExtends = 16;
+
+std::string place_of(const toml::node& node) {
+  const toml::source_region& source = node.source();
+  const std::string file = source.path ? *source.path : "config";
+  if (file.starts_with("--set ")) return file + ": ";
+  return fmt::format("{}:{}:{}: ", file, source.begin.line, source.begin.column);
+}
+
+[[noreturn]] void fail(const toml::node& node, const std::string& message) {
+  throw ConfigError(place_of(node) + message);
+}
+
+// Lays `over` upon `base`: tables merge, everything else is replaced. Nodes are moved, because only
+// a move keeps their place in the file. "teacher.1.path" reaches into an array of tables.
+void merge(toml::table& base, toml::table&& over) {
+  for (auto&& [key, node] : over) {
+    toml::node* old = base.get(key.str());
+    if (old && old->is_table() && node.is_table()) {
+      merge(*old->as_table(), std::move(*node.as_table()));
+    } else if (old && old->is_array_of_tables() && node.is_table()) {
+      for (auto&& [index, item] : *node.as_table()) {
+        const std::string digits(index.str());
+        const bool numeric = !digits.empty() && digits.size() < 4 &&
+                             std::all_of(digits.begin(), digits.end(), ::isdigit);
+        toml::node* element = numeric ? old->as_array()->get(std::stoul(digits)) : nullptr;
+        if (!element || !item.is_table()) {
+          fail(item, fmt::format("'{0}' is a list here; write {0}.N.key with N from 0 to {1}",
+                                 key.str(), old->as_array()->size() - 1));
+        }
+        merge(*element->as_table(), std::move(*item.as_table()));
+      }
+    } else {
+      node.visit([&](auto&& value) {
+        base.insert_or_assign(key.str(), std::move(value));
+      });
+    }
+  }
+}
+
+toml::table parse_text(const std::string& text, const std::string& name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(fmt::format("{}:{}:{}: {}", name, error.source().begin.line,
+                                  error.source().begin.column, error.description()));
+  }
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  if (!file || std::filesystem::is_directory(path)) {
+    throw ConfigError(fmt::format("{}: cannot read the config file", path));
+  }
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The file's table on top of those that it extends.
+toml::table with_bases(toml::table table, const std::filesystem::path& folder, int depth) {
+  const toml::node* extends = table.get("extends");
+  if (!extends) return table;
+  if (!extends->is_string()) fail(*extends, "extends must be a string: the path of another config");
+  if (depth == kMaxExtends) {
+    fail(*extends, fmt::format("more than {} levels of extends: is there a cycle?", kMaxExtends));
+  }
+  const std::filesystem::path base_path = folder / extends->as_string()->get();
+  if (!std::filesystem::is_regular_file(base_path)) {
+    fail(*extends, fmt::format("extends: no such file: {}", base_path.string()));
+  }
+  toml::table base = with_bases(parse_text(read_text(base_path.string()), base_path.string()),
+                                base_path.parent_path(), depth + 1);
+  table.erase("extends");
+  merge(base, std::move(table));
+  return base;
+}
+
+// "optim.lr=5e-4": the value as TOML, or as a string where it is no TOML value.
+toml::table parse_override(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw ConfigError(fmt::format("--set {}: want table.key=value", text));
+  }
+  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+  const std::string name = "--set " + text;
+  try {
+    return toml::parse(key + " = " + value, name);
+  } catch (const toml::parse_error&) {
+  }
+  std::string quoted;
+  for (const char c : value) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  try {
+    return toml::parse(key + " = \"" + quoted + "\"", name);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(fmt::format("{}: {}", name, error.description()));
+  }
+}
+
+std::string type_of(const toml::node& node) {
+  std::stringstream text;
+  text << node.type();
+  return text.str();
+}
+
+// Reads one table's fields, checking types, ranges and that no key is unknown.
+class Reader {
+ public:
+  Reader(const toml::table& root, Sources& sources) : root_(root), sources_(sources) {}
+
+  template <class Options>
+  void table(const std::string& name, Options& options, const char*) {
+    known_tables_.push_back(name);
+    const toml::node* node = root_.get(name);
+    if (!node) return;
+    if (!node->is_table()) fail(*node, fmt::format("'{0}' must be a table: [{0}]", name));
+    read(*node->as_table(), name, options);
+  }
+
+  void teachers(std::vector<TeacherOptions>& teachers, const char*) {
+    known_tables_.emplace_back("teacher");
+    const toml::node* node = root_.get("teacher");
+    if (!node) return;
+    if (node->is_table()) {
+      read(*node->as_table(), "teacher", teachers.emplace_back());
+      return;
+    }
+    if (!node->is_array_of_tables()) fail(*node, "'teacher' must be [teacher] or [[teacher]] tables");
+    const toml::array& items = *node->as_array();
+    for (size_t i = 0; i < items.size(); ++i) {
+      const std::string name = items.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
+      read(*items.get(i)->as_table(), name, teachers.emplace_back());
+    }
+  }
+
+  void reject_unknown_tables() const {
+    for (auto&& [key, node] : root_) {
+      const std::string name(key.str());
+      if (std::find(known_tables_.begin(), known_tables_.end(), name) == known_tables_.end()) {
+        fail(node, fmt::format("unknown {} '{}'.{}", node.is_table() ? "table" : "key", name,
+                               nearest_hint(name, known_tables_)));
+      }
+    }
+  }
+
+ private:
+  // What the value of a preset key decides before the other keys are read.
+  template <class Options>
+  void apply_presets(const toml::table& table, Options& options) {
+    if constexpr (std::is_same_v<Options, DistillOptions>) {
+      const auto preset = table["preset"].value<std::string>();
+      if (preset) apply_preset(options, *preset);  // an unknown one is refused as a field
+    } else if constexpr (std::is_same_v<Options, ModelOptions>) {
+      const toml::node* name = table.get("name");
+      if (name && name->is_string()) options.name = name->as_string()->get();
+      if (const auto vit = vit::named_options(options.name)) {
+        options.vit = *vit;
+      } else if (!cnn::is_known(options.name)) {
+        std::vector<std::string> names = vit::variant_names();
+        for (const std::string& cnn_name : cnn::names()) names.push_back(cnn_name);
+        fail(*name, fmt::format("unknown model '{}'.{} Known: {}", options.name,
+                                nearest_hint(options.name, names), fmt::join(names, ", ")));
+      }
+    }
+  }
+
+  template <class Options>
+  void read(const toml::table& table, const std::string& prefix, Options& options) {
+    apply_presets(table, options);
+    sources_.record(prefix, place_of(table));
+    std::vector<std::string> known;
+    fields([&](const char* name, auto&, const Accepts&, const char*) { known.emplace_back(name); },
+           options);
+    for (auto&& [key, node] : table) {
+      const std::string name(key.str());
+      if (std::find(known.begin(), known.end(), name) == known.end()) {
+        fail(node, fmt::format("unknown key '{}' in [{}].{}", name, prefix,
+                               nearest_hint(name, known)));
+      }
+    }
+    fields(
+        [&](const char* name, auto& value, const Accepts& accepts, const char*) {
+          const toml::node* node = table.get(name);
+          if (!node) return;
+          const std::string key = prefix + "." + name;
+          sources_.record(key, place_of(*node));
+          read_value(*node, key, accepts, value);
+        },
+        options);
+  }
+
+  [[noreturn]] static void wrong_type(const toml::node& node, const std::string& key,
+                                      const char* wanted) {
+    fail(node, fmt::format("{} must be {}, not {}", key, wanted, type_of(node)));
+  }
+
+  static void check_range(const toml::node& node, const std::string& key, const Accepts& accepts,
+                          double value) {
+    if (!accepts.number(value)) {
+      fail(node, fmt::format("{} = {} is out of range: want {}", key, value, accepts.text()));
+    }
+  }
+
+  static void read_value(const toml::node& node, const std::string& key, const Accepts&,
+                         bool& value) {
+    if (!node.is_boolean()) wrong_type(node, key, "true or false");
+    value = node.as_boolean()->get();
+  }
+
+  static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
+                         int64_t& value) {
+    if (!node.is_integer()) wrong_type(node, key, "an integer");
+    value = node.as_integer()->get();
+    check_range(node, key, accepts, static_cast<double>(value));
+  }
+
+  static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
+                         double& value) {
+    if (!node.is_number()) wrong_type(node, key, "a number");
+    value = *node.value<double>();
+    check_range(node, key, accepts, value);
+  }
+
+  static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
+                         std::string& value) {
+    if (!node.is_string()) wrong_type(node, key, "a string");
+    value = node.as_string()->get();
+    const auto& choices = accepts.choices;
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
+      fail(node, fmt::format("{} = '{}': want {}.{}", key, value, accepts.text(),
+                             nearest_hint(value, choices)));
+    }
+  }
+
+  static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
+                         Duration& value) {
+    constexpr const char* kWanted = "a duration such as \"300 epochs\", \"5000 steps\" or an integer";
+    std::optional<Duration> duration;
+    if (node.is_integer()) duration = Duration::epochs(static_cast<double>(*node.value<int64_t>()));
+    if (node.is_string()) duration = Duration::parse(node.as_string()->get());
+    if (!node.is_integer() && !node.is_string()) wrong_type(node, key, kWanted);
+    if (!duration) {
+      fail(node, fmt::format("{} = '{}': want {}", key, node.as_string()->get(), kWanted));
+    }
+    value = *duration;
+    check_range(node, key, accepts, value.count);
+  }
+
+  template <class T>
+  static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
+                         std::vector<T>& value) {
+    if (!node.is_array()) wrong_type(node, key, "a list");
+    value.clear();
+    for (const toml::node& item : *node.as_array()) {
+      T element{};
+      read_value(item, key, accepts, element);
+      value.push_back(std::move(element));
+    }
+  }
+
+  const toml::table& root_;
+  Sources& sources_;
+  std::vector<std::string> known_tables_;
+};
+
+// Defaults that follow from other keys.
+void derive(LoadedConfig& loaded) {
+  Config& c = loaded.config;
+  const Sources& sources = loaded.sources;
+  const auto teachers = static_cast<int64_t>(c.teachers.size());
+  if (c.model.is_vit()) {
+    // The size is said once: in [augment], in [model], or by the model's name.
+    if (!sources.is_set("model.img_size") && sources.is_set("augment.image_size")) {
+      c.model.vit.img_size = c.augment.image_size;
+    } else if (!sources.is_set("augment.image_size")) {
+      c.augment.image_size = c.model.vit.img_size;
+    }
+    if (c.distill.preset == "shake-strong-head" && !sources.is_set("model.shadow_head")) {
+      c.model.vit.shadow_head = "mlp";
+    }
+  }
+  const bool several_heads = c.distill.method == "shake" && c.distill.shadow == "student";
+  const int64_t heads = several_heads ? std::max<int64_t>(1, teachers) : 1;
+  if (c.distill.method != "none" && c.distill.shadow == "student" &&
+      !sources.is_set("model.num_shadow_heads")) {
+    (c.model.is_vit() ? c.model.vit.num_shadow_heads : c.model.cnn.num_shadow_heads) = heads;
+  }
+}
+
+LoadedConfig from_table(toml::table table, const std::vector<std::string>& overrides) {
+  for (const std::string& text : overrides) merge(table, parse_override(text));
+  LoadedConfig loaded;
+  Reader reader(table, loaded.sources);
+  if (!table.contains("model")) loaded.config.model.vit = *vit::named_options(loaded.config.model.name);
+  tables(reader, loaded.config);
+  reader.reject_unknown_tables();
+  derive(loaded);
+  check_config(loaded.config, loaded.sources);
+  return loaded;
+}
+
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string Sources::at(const std::string& key) const {
+  for (std::string name = key;;) {
+    if (const auto found = places_.find(name); found != places_.end()) return found->second;
+    const size_t dot = name.rfind('.');
+    if (dot == std::string::npos) return "";
+    name.resize(dot);
+  }
+}
+
+std::string nearest_hint(const std::string& name, const std::vector<std::string>& candidates) {
+  const std::string* best = nullptr;
+  size_t best_distance = std::max<size_t>(2, name.size() / 2) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(name, candidate);
+    const bool part = name.size() > 2 && candidate.find(name) != std::string::npos;
+    const size_t score = part ? std::min<size_t>(distance, 2) : distance;
+    if (score < best_distance) {
+      best_distance = score;
+      best = &candidate;
+    }
+  }
+  return best ? fmt::format(" Did you mean '{}'?", *best) : "";
+}
+
+LoadedConfig parse_config(const std::string& text, const std::string& name,
+                          const std::vector<std::string>& overrides) {
+  const std::filesystem::path folder = std::filesystem::path(name).parent_path();
+  return from_table(with_bases(parse_text(text, name), folder, 0), overrides);
+}
+
+LoadedConfig load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  return parse_config(read_text(path), path, overrides);
+}
+
+}  // namespace umbra

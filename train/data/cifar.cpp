@@ -1,0 +1,146 @@
+#include "train/data/cifar.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "train/data/file_bytes.h"
+#include "train/data/memory_dataset.h"
+#include "train/error.h"
+
+namespace umbra {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kSide = 32;
+constexpr int64_t kPlane = kSide * kSide;
+constexpr int64_t kImage = 3 * kPlane;
+
+struct Layout {
+  std::string name, subfolder;
+  std::vector<std::string> train_files;
+  std::string test_file, names_file;
+  int64_t classes, label_bytes;  // the last label byte is the one that counts
+};
+
+const Layout kCifar10 = {"CIFAR-10",
+                         "cifar-10-batches-bin",
+                         {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+                          "data_batch_4.bin", "data_batch_5.bin"},
+                         "test_batch.bin",
+                         "batches.meta.txt",
+                         10,
+                         1};
+const Layout kCifar100 = {
+    "CIFAR-100", "cifar-100-binary", {"train.bin"}, "test.bin", "fine_label_names.txt", 100, 2};
+
+// The folder itself or its subfolder: whichever holds any of the files.
+std::optional<fs::path> find_files(const fs::path& folder, const Layout& layout) {
+  for (const fs::path& path : {folder, folder / layout.subfolder}) {
+    std::vector<std::string> files = layout.train_files;
+    files.push_back(layout.test_file);
+    const auto exists = [&](const std::string& file) { return fs::is_regular_file(path / file); };
+    if (std::any_of(files.begin(), files.end(), exists)) return path;
+  }
+  return std::nullopt;
+}
+
+std::vector<uint8_t> read_records(const fs::path& path, const Layout& layout) {
+  if (!fs::is_regular_file(path)) {
+    throw Error(fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
+                            "unpack its archive again",
+                            path.string(), layout.name, fmt::join(layout.train_files, ", "),
+                            layout.test_file, layout.names_file));
+  }
+  std::vector<uint8_t> bytes = read_file(path);
+  const auto record = static_cast<size_t>(layout.label_bytes + kImage);
+  if (bytes.empty() || bytes.size() % record != 0) {
+    throw Error(fmt::format("{}: got {} bytes, wanted a multiple of {} ({} binary records). The "
+                            "file is truncated or of another kind: unpack the archive again",
+                            path.string(), bytes.size(), record, layout.name));
+  }
+  return bytes;
+}
+
+// Appends the file's samples, planar records turned to interleaved images; returns their number.
+int64_t append(const fs::path& path, const Layout& layout, std::vector<uint8_t>& pixels,
+               std::vector<int64_t>& labels) {
+  const std::vector<uint8_t> bytes = read_records(path, layout);
+  const int64_t record = layout.label_bytes + kImage;
+  const int64_t count = static_cast<int64_t>(bytes.size()) / record;
+  pixels.reserve(pixels.size() + count * kImage);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* planes = bytes.data() + i * record + layout.label_bytes;
+    const int64_t label = planes[-1];
+    if (label >= layout.classes) {
+      throw Error(fmt::format("{}: got label {} in record {}, wanted one below {}. The file is "
+                              "damaged or not {}",
+                              path.string(), label, i, layout.classes, layout.name));
+    }
+    labels.push_back(label);
+    for (int64_t p = 0; p < kPlane; ++p) {
+      for (int64_t c = 0; c < 3; ++c) pixels.push_back(planes[c * kPlane + p]);
+    }
+  }
+  return count;
+}
+
+std::vector<std::string> read_names(const fs::path& path, const Layout& layout) {
+  const std::vector<uint8_t> bytes = read_file(path);
+  std::vector<std::string> names;
+  std::string line;
+  for (size_t i = 0; i <= bytes.size(); ++i) {
+    const char c = i < bytes.size() ? static_cast<char>(bytes[i]) : '\n';
+    if (c != '\n' && c != '\r') {
+      line += c;
+    } else if (!line.empty()) {
+      names.push_back(std::exchange(line, {}));
+    }
+  }
+  if (static_cast<int64_t>(names.size()) != layout.classes) {
+    throw Error(fmt::format("{}: got {} class names, wanted {}. Unpack the archive again",
+                            path.string(), names.size(), layout.classes));
+  }
+  return names;
+}
+
+DataSplits open(const fs::path& folder, const Layout& layout) {
+  const auto files = find_files(folder, layout);
+  if (!files) {
+    throw Error(fmt::format("{0}: neither {0} nor its subfolder {1} holds {2}. Unpack the binary "
+                            "version of {3} there",
+                            folder.string(), layout.subfolder, layout.train_files[0],
+                            layout.name));
+  }
+  const std::vector<std::string> names = read_names(*files / layout.names_file, layout);
+  const auto load = [&](const std::vector<std::string>& parts) {
+    std::vector<uint8_t> pixels;
+    std::vector<int64_t> labels;
+    int64_t wanted = 0;
+    for (const std::string& part : parts) {
+      const int64_t got = append(*files / part, layout, pixels, labels);
+      if (wanted == 0) wanted = got;
+      if (got != wanted) {
+        throw Error(fmt::format("{}: got {} records, wanted {} as in {}. A file is truncated: "
+                                "unpack the archive again",
+                                (*files / part).string(), got, wanted, parts[0]));
+      }
+    }
+    return std::make_shared<MemoryDataset>(std::move(pixels), std::move(labels), kSide, kSide, 3,
+                                           names);
+  };
+  return {load(layout.train_files), load({layout.test_file})};
+}
+
+}  // namespace
+
+bool is_cifar10(const fs::path& folder) { return find_files(folder, kCifar10).has_value(); }
+bool is_cifar100(const fs::path& folder) { return find_files(folder, kCifar100).has_value(); }
+
+DataSplits open_cifar10(const fs::path& folder) { return open(folder, kCifar10); }
+DataSplits open_cifar100(const fs::path& folder) { return open(folder, kCifar100); }
+
+}  // namespace umbra

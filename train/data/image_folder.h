@@ -1,0 +1,19 @@
+// Folders of JPEG and PNG files as torchvision's ImageFolder reads them: the sub-folders of
+// train/ are the classes, in lexicographic order, and hold the files at any depth.
+#pragma once
+
+#include <filesystem>
+
+#include "train/data/dataset.h"
+
+namespace umbra {
+
+// True if the folder has a train/ folder, or a sub-folder that holds images.
+bool is_image_folder(const std::filesystem::path& root);
+
+// train/ and val/ (or test/, where there is no val/), which must have the same classes. A root
+// without train/ is itself the training set, and the test set is null. Images are decoded when
+// asked for. Throws umbra::Error if classes are empty or differ.
+DataSplits open_image_folder(const std::filesystem::path& root);
+
+}  // namespace umbra

@@ -1,0 +1,52 @@
+#include "train/distill/losses.h"
+
+#include <torch/nn/functional.h>
+
+namespace umbra {
+namespace F = torch::nn::functional;
+
+namespace {
+
+// Losses are computed in fp32, or in fp64 where the caller brings it.
+torch::Tensor wide(const torch::Tensor& x) {
+  return x.scalar_type() == torch::kFloat64 ? x : x.to(torch::kFloat32);
+}
+
+}  // namespace
+
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets) {
+  if (targets.dim() == 1) return F::cross_entropy(wide(logits), targets);
+  return -(targets * torch::log_softmax(wide(logits), 1)).sum(1).mean();
+}
+
+torch::Tensor binary_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets) {
+  const torch::Tensor z = wide(logits);
+  const torch::Tensor positive = targets.dim() == 1
+                                     ? torch::one_hot(targets, z.size(1)).to(z.dtype())
+                                     : targets.gt(0).to(z.dtype());
+  return F::binary_cross_entropy_with_logits(z, positive);
+}
+
+torch::Tensor kl_divergence(const torch::Tensor& student, const torch::Tensor& target,
+                            double temperature, KlScale scale) {
+  const torch::Tensor log_s = torch::log_softmax(wide(student) / temperature, 1);
+  const torch::Tensor log_t = torch::log_softmax(wide(target.detach()) / temperature, 1);
+  const torch::Tensor sum = (log_t.exp() * (log_t - log_s)).sum();
+  const int64_t count = scale == KlScale::kBatchMean ? student.size(0) : student.numel();
+  return sum * (temperature * temperature / static_cast<double>(count));
+}
+
+torch::Tensor hard_distillation(const torch::Tensor& student, const torch::Tensor& target) {
+  return F::cross_entropy(wide(student), target.detach().argmax(1));
+}
+
+torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tensor& target) {
+  return F::mse_loss(wide(student), wide(target.detach()));
+}
+
+torch::Tensor standardize_logits(const torch::Tensor& logits) {
+  const torch::Tensor z = wide(logits);
+  return torch::layer_norm(z, {z.size(1)}, /*weight=*/{}, /*bias=*/{}, /*eps=*/1e-7) * 3.1415;
+}
+
+}  // namespace umbra

@@ -1,0 +1,38 @@
+// Losses as plain functions on tensors. Every one returns a scalar in fp32, whatever the dtype of
+// its inputs. Logits are [B, C].
+#pragma once
+
+#include <torch/types.h>
+
+namespace umbra {
+
+// How a KL divergence summed over a batch is scaled.
+enum class KlScale {
+  kBatchMean,  // / B, the definition
+  kNumel,      // / (B * C), as DeiT's code does (facebookresearch/deit issue 61)
+};
+
+// Mean over the batch of -sum_c target_c log softmax(logits)_c. `targets` is [B] class indices or
+// [B, C] probabilities (label-smoothed or mixed).
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets);
+
+// Binary cross-entropy per class, mean over B * C, as DeiT-III trains. `targets` as above; soft
+// targets are binarised (> 0), as DeiT's --bce-loss does.
+torch::Tensor binary_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets);
+
+// KL_T(student <- target) = T^2 * sum KL(softmax(target / T) || softmax(student / T)) / scale.
+// The gradient goes to `student` only: the target is detached.
+torch::Tensor kl_divergence(const torch::Tensor& student, const torch::Tensor& target,
+                            double temperature, KlScale scale = KlScale::kBatchMean);
+
+// Cross-entropy with the target's top class (DeiT's hard distillation).
+torch::Tensor hard_distillation(const torch::Tensor& student, const torch::Tensor& target);
+
+// Mean over B * C of (student - target)^2; the target is detached.
+torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tensor& target);
+
+// SHAKE's public code: layer norm over the classes (biased variance, eps 1e-7, no affine) times
+// 3.1415.
+torch::Tensor standardize_logits(const torch::Tensor& logits);
+
+}  // namespace umbra

@@ -1,0 +1,61 @@
+// The contract of a training objective.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <torch/nn.h>
+
+#include "train/model.h"
+
+namespace umbra {
+
+// One (micro-)batch as the networks see it.
+struct Batch {
+  torch::Tensor images;   // [B, C, H, W] float, normalised, mixed
+  torch::Tensor labels;   // [B] int64, of the images themselves
+  torch::Tensor targets;  // [B] int64, or [B, num_classes] float when smoothed or mixed
+  torch::Tensor indices;  // [B] int64, positions in the training set
+  double epoch = 0.0;     // with its fraction
+};
+
+struct LossTerm {
+  std::string name;
+  torch::Tensor value;  // as it enters the total: weighted
+};
+
+struct Loss {
+  torch::Tensor total;
+  std::vector<LossTerm> terms;
+
+  // Adds weight * value to the total and to the term of that name; nothing if the weight is 0.
+  void add(const std::string& name, double weight, const std::function<torch::Tensor()>& value);
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  // `teachers` holds one output per teacher, in the config's order, without gradients.
+  virtual Loss compute(const Batch& batch, const ModelOutput& student,
+                       std::span<const ModelOutput> teachers) = 0;
+
+  // What the objective trains besides the student (a teacher-side shadow branch, say), for the
+  // optimiser and the checkpoint; null if nothing.
+  virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
+};
+
+// A frozen teacher as an objective may look at it when it is built.
+struct TeacherView {
+  Model* model = nullptr;
+  ModelOutput example;  // its output for one blank image: the shapes of logits and features
+};
+
+// Builds the objective that the options name. Throws ConfigError if the teachers cannot serve the
+// method, naming the reason and what would work.
+std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const LossOptions& loss,
+                                          const std::vector<TeacherView>& teachers = {});
+
+}  // namespace umbra

@@ -1,0 +1,64 @@
+#include "train/distill/shake.h"
+
+#include "train/distill/task_loss.h"
+
+namespace umbra {
+
+ShakeObjective::ShakeObjective(const DistillOptions& distill, const LossOptions& loss,
+                               std::vector<ShadowBranch> branches)
+    : distill_(distill), loss_(loss), branches_(std::move(branches)) {
+  if (branches_.empty()) return;
+  modules_ = std::make_shared<torch::nn::Module>();
+  for (size_t i = 0; i < branches_.size(); ++i) {
+    modules_->register_module(fmt::format("shadow_{}", i), branches_[i]);
+  }
+}
+
+std::vector<torch::Tensor> ShakeObjective::shadows(const ModelOutput& student,
+                                                   std::span<const ModelOutput> teachers) {
+  if (branches_.empty()) return student.shadow_logits;
+  std::vector<torch::Tensor> logits;
+  for (size_t i = 0; i < branches_.size(); ++i) logits.push_back(branches_[i](teachers[i]));
+  return logits;
+}
+
+torch::Tensor ShakeObjective::normalised(const torch::Tensor& logits) const {
+  return distill_.logit_norm == "layer_norm" ? standardize_logits(logits) : logits;
+}
+
+torch::Tensor ShakeObjective::inherit(const torch::Tensor& shadow,
+                                      const torch::Tensor& teacher) const {
+  if (distill_.inherit == "mse") return mean_squared_error(shadow, teacher);
+  if (distill_.inherit == "hard") return hard_distillation(shadow, teacher);
+  return kl_divergence(shadow, teacher, distill_.temperature, kl_scale(distill_));
+}
+
+Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
+                             std::span<const ModelOutput> teachers) {
+  const auto kl = [&](const torch::Tensor& to, const torch::Tensor& from) {
+    return kl_divergence(to, from, distill_.temperature, kl_scale(distill_));
+  };
+  const torch::Tensor z_s = normalised(student.logits);  // [B, C]
+  std::vector<torch::Tensor> z_p, z_t;                   // each [B, C]
+  for (const torch::Tensor& shadow : shadows(student, teachers)) z_p.push_back(normalised(shadow));
+  for (const ModelOutput& teacher : teachers) z_t.push_back(normalised(teacher.logits));
+
+  Loss loss;
+  loss.add("task", distill_.task_weight, [&] { return task_loss(loss_, z_s, batch.targets); });
+  const double share = 1.0 / static_cast<double>(z_p.size());  // AVER: equal weights
+  for (size_t i = 0; i < z_p.size(); ++i) {
+    loss.add("mutual", share * distill_.student_mutual_weight, [&] { return kl(z_s, z_p[i]); });
+    if (distill_.inherit != "none") {
+      loss.add("inherit", distill_.inherit_weight, [&] { return inherit(z_p[i], z_t[i]); });
+    }
+    loss.add("reverse", distill_.reverse_weight, [&] { return kl(z_p[i], z_s); });
+    loss.add("shadow_task", distill_.shadow_ce_weight,
+             [&] { return task_loss(loss_, z_p[i], batch.targets); });
+    if (i < z_t.size()) {
+      loss.add("direct", share * distill_.direct_weight, [&] { return kl(z_s, z_t[i]); });
+    }
+  }
+  return loss;
+}
+
+}  // namespace umbra

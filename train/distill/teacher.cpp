@@ -1,0 +1,32 @@
+#include "train/distill/teacher.h"
+
+#include <ATen/ATen.h>
+
+namespace umbra {
+
+Teacher::Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
+                 const InputForm& student, torch::Device device)
+    : name_(std::move(name)), model_(std::move(model)), image_size_(own.image_size) {
+  model_->module().to(device);
+  model_->module().eval();
+  for (torch::Tensor& parameter : model_->module().parameters()) parameter.requires_grad_(false);
+  if (own.mean == student.mean && own.std == student.std) return;
+  // (x * std_s + mean_s - mean_t) / std_t
+  const auto channel = [](const std::vector<double>& values) {
+    return torch::tensor(values, torch::kFloat64).view({1, -1, 1, 1});
+  };
+  const torch::Tensor std_t = channel(own.std);
+  scale_ = (channel(student.std) / std_t).to(device, torch::kFloat32);
+  shift_ = ((channel(student.mean) - channel(own.mean)) / std_t).to(device, torch::kFloat32);
+}
+
+ModelOutput Teacher::forward(const torch::Tensor& images) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor x = scale_.defined() ? images * scale_ + shift_ : images;
+  if (x.size(2) != image_size_ || x.size(3) != image_size_) {
+    x = at::_upsample_bicubic2d_aa(x, {image_size_, image_size_}, /*align_corners=*/false);
+  }
+  return model_->forward(x);
+}
+
+}  // namespace umbra

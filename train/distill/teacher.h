@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "train/model.h"
+
+namespace umbra {
+
+// How images were prepared for a network: normalisation per channel, and their side.
+struct InputForm {
+  std::vector<double> mean, std;
+  int64_t image_size = 0;
+};
+
+// A frozen network: eval mode, no gradients, its own normalisation and input size.
+class Teacher {
+ public:
+  // `student` says how the images it will be given were prepared, `own` what the model was trained
+  // on. The model is moved to `device`.
+  Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
+          const InputForm& student, torch::Device device);
+
+  // Images as the student sees them, [B, C, H, W] normalised and mixed.
+  ModelOutput forward(const torch::Tensor& images);
+
+  const std::string& name() const { return name_; }
+  Model& model() { return *model_; }
+
+ private:
+  std::string name_;
+  std::unique_ptr<Model> model_;
+  torch::Tensor scale_, shift_;  // student's normalisation to its own, [1, C, 1, 1]; or undefined
+  int64_t image_size_;
+};
+
+}  // namespace umbra

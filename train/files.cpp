@@ -1,0 +1,42 @@
+#include "train/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "train/error.h"
+
+namespace umbra {
+
+void write_file_synced(const std::filesystem::path& path, const std::string& text) {
+  const std::string temporary = path.string() + ".tmp";
+  std::FILE* file = std::fopen(temporary.c_str(), "wb");
+  bool ok = file != nullptr;
+  if (ok) {
+    ok = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
+         fsync(fileno(file)) == 0;
+    ok = std::fclose(file) == 0 && ok;
+  }
+  ok = ok && std::rename(temporary.c_str(), path.c_str()) == 0;
+  if (!ok) throw Error(fmt::format("{}: cannot write: {}", path.string(), std::strerror(errno)));
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int handle = open(folder.c_str(), O_RDONLY | O_DIRECTORY);
+  if (handle < 0) return;
+  fsync(handle);
+  close(handle);
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace umbra

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace umbra {
+
+// Writes the text to a temporary file beside `path`, syncs it, and renames it into place.
+void write_file_synced(const std::filesystem::path& path, const std::string& text);
+
+// Makes renames inside the folder durable.
+void sync_folder(const std::filesystem::path& folder);
+
+// The whole file. Throws umbra::Error if it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace umbra

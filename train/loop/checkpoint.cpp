@@ -1,0 +1,137 @@
+#include "train/loop/checkpoint.h"
+
+#include <zlib.h>
+
+#include <fstream>
+
+#include "train/error.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr const char* kStateFile = "state.json";
+
+uint32_t checksum(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> buffer(1 << 20);
+  uLong crc = crc32(0, nullptr, 0);
+  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
+    crc = crc32(crc, reinterpret_cast<const Bytef*>(buffer.data()),
+                static_cast<uInt>(file.gcount()));
+  }
+  return static_cast<uint32_t>(crc);
+}
+
+[[noreturn]] void refuse(const fs::path& folder, const std::string& why) {
+  throw Error(fmt::format("checkpoint {} cannot be used: {}", folder.string(), why));
+}
+
+}  // namespace
+
+fs::path CheckpointStore::path(int64_t step) const {
+  return folder_ / fmt::format("step-{:08}", step);
+}
+
+std::vector<int64_t> CheckpointStore::steps() const {
+  std::vector<int64_t> steps;
+  if (!fs::is_directory(folder_)) return steps;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step-") || !entry.is_directory()) continue;
+    const int64_t step = std::atoll(name.c_str() + 5);
+    if (path(step).filename() == name) steps.push_back(step);
+  }
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+void CheckpointStore::save(int64_t step, const Checkpoint& checkpoint, int64_t keep, int64_t best) {
+  fs::create_directories(folder_);
+  const fs::path target = path(step), partial = folder_ / ".partial";
+  fs::remove_all(partial);
+  fs::create_directory(partial);
+  Json state = checkpoint.state;
+  state["format"] = kFormat;
+  state["step"] = step;
+  state["files"] = Json::object();
+  for (const auto& [group, tensors] : checkpoint.tensors) {
+    const std::string file = group + ".safetensors";
+    write_safetensors((partial / file).string(), tensors);
+    state["files"][file] = {{"bytes", fs::file_size(partial / file)},
+                            {"crc32", checksum(partial / file)}};
+  }
+  write_file_synced(partial / kStateFile, state.dump(1) + "\n");
+  sync_folder(partial);
+  fs::remove_all(target);  // only where a run stopped right after saving this very step
+  fs::rename(partial, target);
+  sync_folder(folder_);
+
+  int64_t kept = 0;
+  for (const int64_t old : steps()) {
+    if (kept++ >= keep && old != best) fs::remove_all(path(old));
+  }
+}
+
+void CheckpointStore::discard_after(int64_t step) {
+  for (const int64_t newer : steps()) {
+    if (newer > step) fs::remove_all(path(newer));
+  }
+}
+
+fs::path CheckpointStore::resolve(const std::string& name) const {
+  const std::vector<int64_t> all = steps();
+  if (all.empty()) throw Error(fmt::format("{}: no checkpoint there yet", folder_.string()));
+  if (name == "last") return path(all.front());
+  if (name == "best") {
+    const int64_t best = read_checkpoint_state(path(all.front())).value("best_step", int64_t{-1});
+    return fs::exists(path(best)) ? path(best) : path(all.front());
+  }
+  if (fs::is_directory(folder_ / name)) return folder_ / name;
+  std::string names;
+  for (const int64_t step : all) names += (names.empty() ? "" : ", ") + path(step).filename().string();
+  throw Error(fmt::format("{}: no checkpoint '{}'; there are: best, last, {}", folder_.string(), name,
+                          names));
+}
+
+Json read_checkpoint_state(const fs::path& folder) {
+  std::ifstream file(folder / kStateFile);
+  if (!file) refuse(folder, fmt::format("it has no {}", kStateFile));
+  const Json state = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object() || !state.contains("files") || !state.contains("step")) {
+    refuse(folder, fmt::format("its {} is damaged, or none of umbra's", kStateFile));
+  }
+  if (state.value("format", 0) != kFormat) {
+    refuse(folder, fmt::format("it has format {}, this program reads {}", state.value("format", 0),
+                               kFormat));
+  }
+  return state;
+}
+
+Checkpoint read_checkpoint(const fs::path& folder, const std::vector<std::string>& groups) {
+  Checkpoint checkpoint;
+  checkpoint.state = read_checkpoint_state(folder);
+  for (const auto& [file, facts] : checkpoint.state["files"].items()) {
+    const std::string group = fs::path(file).stem().string();
+    const bool wanted = groups.empty() || std::find(groups.begin(), groups.end(), group) != groups.end();
+    if (!wanted) continue;
+    const fs::path path = folder / file;
+    if (!fs::is_regular_file(path)) refuse(folder, fmt::format("{} is missing", file));
+    const auto bytes = fs::file_size(path);
+    if (bytes != facts.value("bytes", uintmax_t{0})) {
+      refuse(folder, fmt::format("{} has {} bytes instead of {}", file, bytes,
+                                 facts.value("bytes", uintmax_t{0})));
+    }
+    if (checksum(path) != facts.value("crc32", uint32_t{0})) {
+      refuse(folder, fmt::format("{} is damaged: its checksum is wrong", file));
+    }
+    checkpoint.tensors[group] = read_safetensors(path.string());
+  }
+  return checkpoint;
+}
+
+}  // namespace umbra

@@ -1,0 +1,117 @@
+#include "train/loop/evaluator.h"
+
+namespace umbra {
+namespace {
+
+constexpr int kBins = 15;
+
+// Sums over the images of one head.
+struct HeadSums {
+  std::string name;
+  int64_t correct1 = 0, correct5 = 0;
+  double loss = 0.0;
+  std::array<double, kBins> confidence{}, right{};
+
+  void add(const torch::Tensor& logits, const torch::Tensor& labels) {
+    const torch::Tensor log_p = torch::log_softmax(logits, 1);
+    const int64_t k = std::min<int64_t>(5, logits.size(1));
+    const torch::Tensor ranked = std::get<1>(logits.topk(k, 1));  // [B, k]
+    const torch::Tensor hits = ranked.eq(labels.unsqueeze(1)).cpu();
+    const torch::Tensor hit1 = hits.select(1, 0).contiguous();
+    correct1 += hit1.sum().item<int64_t>();
+    correct5 += hits.sum().item<int64_t>();
+    loss -= log_p.gather(1, labels.unsqueeze(1)).to(torch::kFloat64).sum().item<double>();
+    const torch::Tensor top = std::get<0>(log_p.max(1)).exp().to(torch::kFloat64).cpu();
+    const auto* p = top.const_data_ptr<double>();
+    const auto* ok = hit1.const_data_ptr<bool>();
+    for (int64_t i = 0; i < top.numel(); ++i) {
+      const int bin = std::clamp(static_cast<int>(p[i] * kBins), 0, kBins - 1);
+      confidence[bin] += p[i];
+      right[bin] += ok[i] ? 1.0 : 0.0;
+    }
+  }
+
+  HeadScore score(int64_t images) const {
+    const auto n = static_cast<double>(images);
+    double gap = 0.0;
+    for (int i = 0; i < kBins; ++i) gap += std::abs(confidence[i] - right[i]);
+    return {name,     100.0 * static_cast<double>(correct1) / n,
+            100.0 * static_cast<double>(correct5) / n,
+            loss / n, gap / n,
+            correct1, correct5};
+  }
+};
+
+// The heads of an output by name: class, shadows, mean of the logits of all.
+std::vector<std::pair<std::string, torch::Tensor>> heads_of(const ModelOutput& output) {
+  const torch::Tensor z = output.logits.to(torch::kFloat32);
+  std::vector<std::pair<std::string, torch::Tensor>> heads = {{"class", z}};
+  if (output.shadow_logits.empty()) return heads;
+  torch::Tensor sum = z;
+  const bool several = output.shadow_logits.size() > 1;
+  for (size_t i = 0; i < output.shadow_logits.size(); ++i) {
+    const torch::Tensor shadow = output.shadow_logits[i].to(torch::kFloat32);
+    heads.emplace_back(several ? fmt::format("shadow_{}", i) : "shadow", shadow);
+    sum = sum + shadow;
+  }
+  heads.emplace_back("mean", sum / static_cast<double>(output.shadow_logits.size() + 1));
+  return heads;
+}
+
+}  // namespace
+
+Normalizer::Normalizer(const std::vector<double>& mean, const std::vector<double>& std,
+                       torch::Device device)
+    : device_(device) {
+  const torch::Tensor m = torch::tensor(mean, torch::kFloat64).view({1, -1, 1, 1});
+  const torch::Tensor s = torch::tensor(std, torch::kFloat64).view({1, -1, 1, 1});
+  scale_ = (1.0 / (255.0 * s)).to(device, torch::kFloat32);
+  shift_ = (-m / s).to(device, torch::kFloat32);
+}
+
+torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {
+  return images.to(device_, /*non_blocking=*/true)
+      .permute({0, 3, 1, 2})
+      .to(torch::kFloat32)
+      .mul_(scale_)
+      .add_(shift_);
+}
+
+const HeadScore& EvalResult::head(const std::string& name) const {
+  for (const HeadScore& score : heads) {
+    if (score.head == name) return score;
+  }
+  return heads.front();
+}
+
+EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& normalize,
+                    const torch::Tensor& teacher_predictions) {
+  const torch::NoGradGuard no_grad;
+  EvalResult result;
+  std::vector<HeadSums> sums;
+  std::vector<torch::Tensor> labels, predictions;
+  loader.seek(0, 0);
+  for (RawBatch batch; loader.next(batch);) {
+    const torch::Tensor images = normalize(batch.images);
+    const torch::Tensor targets = batch.labels.to(images.device());
+    const auto heads = heads_of(forward(images));
+    sums.resize(heads.size());
+    for (size_t i = 0; i < heads.size(); ++i) {
+      sums[i].name = heads[i].first;
+      sums[i].add(heads[i].second, targets);
+    }
+    labels.push_back(batch.labels);
+    predictions.push_back(heads[0].second.argmax(1).cpu());
+    result.images += batch.labels.size(0);
+  }
+  for (const HeadSums& head : sums) result.heads.push_back(head.score(result.images));
+  result.labels = torch::cat(labels);
+  result.predictions = torch::cat(predictions);
+  if (teacher_predictions.defined()) {
+    result.agreement =
+        100.0 * result.predictions.eq(teacher_predictions).to(torch::kFloat64).mean().item<double>();
+  }
+  return result;
+}
+
+}  // namespace umbra

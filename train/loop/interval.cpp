@@ -1,0 +1,58 @@
+#include "train/loop/interval.h"
+
+namespace umbra {
+
+void Interval::add(const std::string& name, const torch::Tensor& value) {
+  const torch::Tensor wide = value.detach().to(torch::kFloat64);
+  for (auto& [known, sum] : sums_) {
+    if (known == name) {
+      sum = sum.to(wide.device()) + wide;
+      return;
+    }
+  }
+  sums_.emplace_back(name, wide);
+}
+
+void Interval::add(const Loss& loss, double weight) {
+  add("loss", loss.total * weight);
+  for (const LossTerm& term : loss.terms) add(term.name, term.value * weight);
+}
+
+void Interval::end_step(int64_t images, double seconds, double data_seconds) {
+  ++steps_;
+  images_ += static_cast<double>(images);
+  seconds_ += seconds;
+  data_seconds_ += data_seconds;
+}
+
+std::vector<std::pair<std::string, double>> Interval::means() const {
+  std::vector<std::pair<std::string, double>> means;
+  for (const auto& [name, sum] : sums_) {
+    means.emplace_back(name, sum.item<double>() / static_cast<double>(steps_));
+  }
+  return means;
+}
+
+nlohmann::json Interval::to_json() const {
+  nlohmann::json sums = nlohmann::json::array();
+  for (const auto& [name, sum] : sums_) sums.push_back({name, sum.item<double>()});
+  return {{"sums", sums},
+          {"steps", steps_},
+          {"images", images_},
+          {"seconds", seconds_},
+          {"data_seconds", data_seconds_}};
+}
+
+void Interval::from_json(const nlohmann::json& json) {
+  clear();
+  for (const auto& item : json.at("sums")) {
+    sums_.emplace_back(item.at(0).get<std::string>(),
+                       torch::tensor(item.at(1).get<double>(), torch::kFloat64));
+  }
+  steps_ = json.at("steps");
+  images_ = json.at("images");
+  seconds_ = json.at("seconds");
+  data_seconds_ = json.at("data_seconds");
+}
+
+}  // namespace umbra

@@ -1,0 +1,228 @@
+#include "train/loop/parts.h"
+
+#include <ATen/Parallel.h>
+
+#include "augment/rng.h"
+#include "train/loop/precision.h"
+#include "train/loop/run_folder.h"
+
+namespace umbra {
+namespace {
+
+uint64_t init_seed(const Config& config) {
+  return augment::seed_of({static_cast<uint64_t>(config.run.seed), augment::Purpose::kInit});
+}
+
+StepMath step_math(const Config& config, int64_t samples) {
+  const int64_t batch = config.train.batch_size;
+  StepMath math;
+  math.samples_per_step = batch;
+  math.steps_per_epoch = config.data.drop_last ? samples / batch : (samples + batch - 1) / batch;
+  return math;
+}
+
+std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
+                                   std::vector<std::string>& notes) {
+  torch::manual_seed(init_seed(config));
+  std::unique_ptr<Model> model = create_model(config.model);
+  notes.push_back(fmt::format("model {}: {} parameters", config.model.name,
+                              count_parameters(model->module())));
+  if (config.model.init_from.empty()) return model;
+  const auto rule = config.model.pos_embed_resize == "deit" ? vit::PosEmbedResize::kDeit
+                                                            : vit::PosEmbedResize::kTimm;
+  try {
+    const PartialLoad load = load_partial(model->module(), read_weights(config.model.init_from), rule);
+    notes.push_back(fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
+    const auto list = [&](const char* what, const std::vector<std::string>& names) {
+      if (!names.empty()) notes.push_back(fmt::format("  {}: {}", what, fmt::join(names, ", ")));
+    };
+    list("resized", load.resized);
+    list("fresh", load.fresh);
+    list("in the file only", load.unused);
+  } catch (const Error& error) {
+    throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
+                                  config.model.init_from, error.what()));
+  }
+  return model;
+}
+
+// A bare weight file: the config says what it is.
+SavedModel open_weight_file(const TeacherOptions& options, const Config& config) {
+  if (options.model.empty()) {
+    throw ConfigError(fmt::format(
+        "{} is a bare weight file: say which model it is, for example teacher.model = \"resnet18\"",
+        options.path));
+  }
+  ModelOptions model;
+  model.name = options.model;
+  model.num_classes = config.model.num_classes;
+  model.in_chans = config.model.in_chans;
+  SavedModel saved;
+  saved.input = {options.mean.empty() ? config.augment.mean : options.mean,
+                 options.std.empty() ? config.augment.std : options.std,
+                 options.image_size > 0 ? options.image_size : config.augment.image_size};
+  if (const auto vit = vit::named_options(model.name)) {
+    model.vit = *vit;
+    model.vit.img_size = saved.input.image_size;
+  }
+  const TensorMap weights = read_safetensors(options.path);
+  for (const char* head : {"head.weight", "fc.weight"}) {
+    if (const auto found = weights.find(head); found != weights.end()) {
+      model.num_classes = found->second.size(0);
+    }
+  }
+  saved.model = create_model(model);
+  load_state(saved.model->module(), weights);
+  saved.description = options.path;
+  return saved;
+}
+
+std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
+                                       const torch::Device& device) {
+  SavedModel saved = is_run_path(options.path)
+                         ? open_run_model(options.path, options.checkpoint, options.weights)
+                         : open_weight_file(options, config);
+  const ModelOptions& teacher = saved.model->options();
+  if (teacher.num_classes != config.model.num_classes) {
+    throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
+                            teacher.num_classes, config.model.num_classes));
+  }
+  if (teacher.in_chans != config.model.in_chans) {
+    throw Error(fmt::format("the teacher takes {} image channel(s), the student {}",
+                            teacher.in_chans, config.model.in_chans));
+  }
+  const InputForm student{config.augment.mean, config.augment.std, config.augment.image_size};
+  return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, student,
+                                   device);
+}
+
+void build_teachers(Parts& parts, const Config& config, const Sources& sources) {
+  for (size_t i = 0; i < config.teachers.size(); ++i) {
+    const std::string table = config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
+    try {
+      parts.teachers.push_back(build_teacher(config.teachers[i], config, parts.device));
+    } catch (const Error& error) {
+      throw ConfigError(fmt::format("{}teacher: {}", sources.at(table + ".path"), error.what()));
+    }
+    Teacher& teacher = *parts.teachers.back();
+    parts.notes.push_back(fmt::format("teacher {} ({}): {} parameters", teacher.name(),
+                                      teacher.model().options().name,
+                                      count_parameters(teacher.model().module())));
+  }
+}
+
+void build_objective(Parts& parts, const Config& config) {
+  torch::manual_seed(init_seed(config) + 1);  // what the objective trains starts from the seed, too
+  const int64_t size = config.augment.image_size;
+  const torch::Tensor blank = torch::zeros({1, config.model.in_chans, size, size},
+                                           torch::TensorOptions().device(parts.device));
+  std::vector<TeacherView> views;
+  for (const auto& teacher : parts.teachers) {
+    views.push_back({&teacher->model(), teacher->forward(blank)});
+  }
+  parts.objective = make_objective(config.distill, config.loss, views);
+  if (const auto module = parts.objective->module()) {
+    module->to(parts.device);
+    module->train();
+    parts.notes.push_back(
+        fmt::format("objective {}: {} parameters of its own", config.distill.preset,
+                    count_parameters(*module)));
+  }
+}
+
+void build_optimizer(Parts& parts, const Config& config) {
+  std::vector<ParamGroup> groups = make_param_groups(parts.model->module(), config.optim);
+  if (const auto module = parts.objective->module()) {
+    for (ParamGroup& group : make_param_groups(*module, config.optim)) {
+      group.label = "objective." + group.label;
+      for (std::string& name : group.names) name = "objective." + name;
+      groups.push_back(std::move(group));
+    }
+  }
+  for (const ParamGroup& group : groups) {
+    int64_t count = 0;
+    for (const torch::Tensor& parameter : group.params) count += parameter.numel();
+    parts.notes.push_back(fmt::format("{}: {} tensors, {} parameters, weight decay {}, lr x {:.3g}",
+                                      group.label, group.names.size(), count, group.weight_decay,
+                                      group.lr_scale));
+  }
+  parts.optimizer = make_optimizer(config.optim, std::move(groups));
+  double lr = config.optim.lr;
+  if (config.optim.lr_batch_size > 0) {
+    lr *= static_cast<double>(config.train.batch_size) /
+          static_cast<double>(config.optim.lr_batch_size);
+  }
+  parts.schedule =
+      std::make_unique<Schedule>(config.schedule, lr, config.train.duration, parts.math);
+}
+
+}  // namespace
+
+TrainEvalSets open_sets(const Config& config, const Sources& sources) {
+  const DataOptions& options = config.data;
+  if (options.path.empty()) {
+    throw ConfigError(sources.at("data") +
+                      "data.path is missing: the folder of the data set, for example --set "
+                      "data.path=/data/imagenet");
+  }
+  const auto seed = static_cast<uint64_t>(config.run.seed);
+  try {
+    DataSplits splits = open_dataset(options.format, options.path);
+    TrainEvalSets sets{splits.train, splits.test};
+    if (options.val_split > 0.0) {
+      std::tie(sets.train, sets.eval) = split_off(splits.train, options.val_split, seed);
+    }
+    if (!sets.eval) {
+      throw Error(fmt::format("{} has no test or validation part: add one, or hold out a share of "
+                              "the training set with data.val_split = 0.1",
+                              options.path));
+    }
+    if (options.train_samples > sets.train->size()) {
+      throw Error(fmt::format("data.train_samples = {} but the training set has {} images",
+                              options.train_samples, sets.train->size()));
+    }
+    if (options.train_samples > 0) {
+      sets.train = balanced_subset(sets.train, options.train_samples, seed);
+    }
+    return sets;
+  } catch (const Error& error) {
+    throw ConfigError(sources.at("data.path") + error.what());
+  }
+}
+
+Parts build_parts(LoadedConfig& loaded) {
+  Config& config = loaded.config;
+  Parts parts;
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  parts.device = choose_device(config.run.device);
+  parts.precision = choose_precision(config.run.precision, parts.device);
+  const TrainEvalSets sets = open_sets(config, loaded.sources);
+  parts.train_set = sets.train;
+  parts.eval_set = sets.eval;
+  check_against_data(config, loaded.sources, sets.train->num_classes(), sets.train->channels());
+  parts.math = step_math(config, sets.train->size());
+  if (parts.math.steps_per_epoch == 0) {
+    throw ConfigError(fmt::format(
+        "{}train.batch_size = {} but the training set has {} images: take a smaller batch, or set "
+        "data.drop_last = false",
+        loaded.sources.at("train.batch_size"), config.train.batch_size, sets.train->size()));
+  }
+  parts.total_steps = parts.math.steps(config.train.duration);
+  parts.notes.push_back(fmt::format(
+      "data {}: {} training and {} evaluation images, {} classes", config.data.path,
+      sets.train->size(), sets.eval->size(), sets.train->num_classes()));
+  parts.model = build_model(config, loaded.sources, parts.notes);
+  parts.model->module().to(parts.device);
+  build_teachers(parts, config, loaded.sources);
+  build_objective(parts, config);
+  build_optimizer(parts, config);
+  if (config.train.ema_decay > 0.0) {
+    std::unique_ptr<Model> average = create_model(config.model);
+    average->module().to(parts.device);
+    parts.ema = std::make_unique<Ema>(std::move(average), *parts.model, config.train.ema_decay,
+                                      config.train.ema_warmup);
+  }
+  return parts;
+}
+
+}  // namespace umbra

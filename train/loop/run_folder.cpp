@@ -1,0 +1,93 @@
+#include "train/loop/run_folder.h"
+
+#include "train/config/dump.h"
+#include "train/config/load.h"
+#include "train/error.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run, and which of its checkpoints is meant.
+struct Located {
+  RunFolder run;
+  fs::path checkpoint;
+};
+
+Located locate(const fs::path& path, const std::string& checkpoint) {
+  if (fs::exists(path / "state.json")) {
+    // A trailing slash would make the folder its own parent.
+    const fs::path folder = path.has_filename() ? path : path.parent_path();
+    return {RunFolder(fs::absolute(folder).parent_path().parent_path()), folder};
+  }
+  const RunFolder run(path);
+  return {run, run.checkpoints().resolve(checkpoint)};
+}
+
+// Which tensors of a checkpoint to take: "model" or "ema".
+std::string choose_group(const nlohmann::json& state, const std::string& weights,
+                         const fs::path& checkpoint) {
+  const bool has_ema = state["files"].contains("ema.safetensors");
+  if (weights == "ema" && !has_ema) {
+    throw Error(fmt::format("{} has no EMA weights: that run had train.ema_decay = 0",
+                            checkpoint.string()));
+  }
+  if (weights == "ema") return "ema";
+  if (weights == "raw" || !has_ema) return "model";
+  const double raw = state.value("top1", 0.0), ema = state.value("ema_top1", 0.0);
+  return ema > raw ? "ema" : "model";
+}
+
+}  // namespace
+
+void RunFolder::create(const Config& config) const {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) {
+    throw Error(fmt::format("cannot make the run folder {}: {}", path_.string(), error.message()));
+  }
+  write_file_synced(config_path(), dump_config(config));
+}
+
+Config RunFolder::config() const { return load_config(config_path().string()).config; }
+
+bool is_run_path(const std::string& path) {
+  if (fs::exists(fs::path(path) / "resolved.toml") || fs::exists(fs::path(path) / "state.json")) {
+    return true;
+  }
+  if (fs::is_regular_file(path)) return false;
+  throw Error(fs::exists(path)
+                  ? fmt::format("{} is neither a run folder (no resolved.toml) nor a checkpoint "
+                                "(no state.json) nor a weight file",
+                                path)
+                  : fmt::format("{}: no such run folder, checkpoint or weight file", path));
+}
+
+SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
+                          const std::string& weights) {
+  const Located located = locate(path, checkpoint);
+  const Config config = located.run.config();
+  const nlohmann::json state = read_checkpoint_state(located.checkpoint);
+  const std::string group = choose_group(state, weights, located.checkpoint);
+  SavedModel saved;
+  saved.description =
+      fmt::format("{}, {}, {}", located.run.path().string(),
+                  located.checkpoint.filename().string(), group == "ema" ? "ema" : "raw");
+  saved.input = {config.augment.mean, config.augment.std, config.augment.image_size};
+  saved.class_names = state.value("class_names", std::vector<std::string>{});
+  saved.model = create_model(config.model);
+  load_state(saved.model->module(), read_checkpoint(located.checkpoint, {group}).tensors.at(group));
+  return saved;
+}
+
+TensorMap read_weights(const std::string& path) {
+  if (!is_run_path(path)) return read_safetensors(path);
+  const Located located = locate(path, "best");
+  const std::string group =
+      choose_group(read_checkpoint_state(located.checkpoint), "auto", located.checkpoint);
+  return read_checkpoint(located.checkpoint, {group}).tensors.at(group);
+}
+
+}  // namespace umbra

@@ -1,0 +1,54 @@
+// A run on disk: its config, its checkpoints, and models read back from it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "train/config/config.h"
+#include "train/distill/teacher.h"
+#include "train/loop/checkpoint.h"
+#include "train/model.h"
+
+namespace umbra {
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  bool exists() const { return std::filesystem::exists(config_path()); }
+  bool finished() const { return std::filesystem::exists(path_ / "summary.json"); }
+
+  std::filesystem::path config_path() const { return path_ / "resolved.toml"; }
+  CheckpointStore checkpoints() const { return CheckpointStore(path_ / "checkpoints"); }
+
+  // Makes the folder and writes resolved.toml. Throws umbra::Error if it cannot be written.
+  void create(const Config& config) const;
+  Config config() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// A trained network read from disk.
+struct SavedModel {
+  std::unique_ptr<Model> model;
+  std::string description;  // "runs/teacher, step-00004200, ema"
+  InputForm input;
+  std::vector<std::string> class_names;  // empty if not known
+};
+
+// Reads a run folder or a checkpoint folder inside one. `checkpoint` is "best", "last" or a name;
+// `weights` "raw", "ema" or "auto" (whichever scored better when the checkpoint was saved).
+SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
+                          const std::string& weights);
+
+// Whether the path is a run or checkpoint folder, rather than a weight file. Throws umbra::Error if
+// it is neither.
+bool is_run_path(const std::string& path);
+
+// The tensors of a run (best checkpoint, auto weights), a checkpoint folder or a weight file.
+TensorMap read_weights(const std::string& path);
+
+}  // namespace umbra

@@ -1,0 +1,418 @@
+#include "train/loop/trainer.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "augment/mix.h"
+#include "train/config/dump.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+using Json = nlohmann::json;
+using augment::Purpose;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<int64_t>(seconds);
+  return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+}
+
+double resident_gigabytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return static_cast<double>(resident * sysconf(_SC_PAGESIZE)) / 1e9;
+}
+
+// Config keys that may differ in a resumed run: they change no result, or only its last bits.
+bool may_change(const std::string& difference) {
+  constexpr std::array<std::string_view, 9> kHarmless = {
+      "data.workers:", "data.prefetch:",  "data.path:",  "log.",        "checkpoint.",
+      "eval.",         "run.device:",     "run.threads:", "teacher.expect_top1:"};
+  return std::any_of(kHarmless.begin(), kHarmless.end(),
+                     [&](std::string_view key) { return difference.starts_with(key); });
+}
+
+torch::Tensor share_equal(const torch::Tensor& a, const torch::Tensor& b) {
+  return a.argmax(1).eq(b.argmax(1)).to(torch::kFloat64).mean();
+}
+
+}  // namespace
+
+Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
+                 const std::optional<std::string>& resume)
+    : loaded_(std::move(loaded)),
+      config_(loaded_.config),
+      folder_(std::move(folder)),
+      parts_(build_parts(loaded_)),
+      normalize_(config_.augment.mean, config_.augment.std, parts_.device),
+      train_loader_(parts_.train_set, config_.augment, loader_options(true)),
+      eval_loader_(parts_.eval_set, config_.augment, loader_options(false)) {
+  if (resume) restore(*resume);
+  folder_.create(config_);
+  RunLog::rewind(folder_.path(), step_);
+  log_ = std::make_unique<RunLog>(folder_.path(), terminal);
+}
+
+Json Trainer::fit(const StopSignal& stop) {
+  process_start_ = Clock::now();
+  log_->info(fmt::format("run {} on {}, {}, seed {}", folder_.path().string(),
+                         describe(parts_.device),
+                         parts_.precision == torch::kFloat32 ? "fp32" : "bf16", config_.run.seed));
+  for (const std::string& note : parts_.notes) log_->info(note);
+  check_teachers();
+  if (step_ > 0) log_->info(fmt::format("resumed after step {}", step_));
+  train_loader_.seek(step_ / parts_.math.steps_per_epoch, step_ % parts_.math.steps_per_epoch);
+  parts_.model->module().train();
+
+  while (step_ < parts_.total_steps) {
+    const Clock::time_point start = Clock::now();
+    torch::manual_seed(augment::seed_of({static_cast<uint64_t>(config_.run.seed), Purpose::kModel,
+                                         static_cast<uint64_t>(step_)}));
+    const RawBatch batch = next_batch();                                      //  1. next batch
+    parts_.optimizer->zero_grad();
+    const std::vector<RawBatch> pieces = split(batch);
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const double weight = static_cast<double>(pieces[i].labels.size(0)) /
+                            static_cast<double>(batch.labels.size(0));
+      learn(pieces[i], static_cast<int64_t>(i), weight);  //  2.-6. mix, teachers, student,
+    }                                                     //        objective, backward
+    update();                                             //  7. update
+    if (parts_.ema) parts_.ema->update(step_);            //  8. EMA
+    ++step_;
+    interval_.end_step(batch.labels.size(0), seconds_since(start), data_seconds_);
+    log(start);          //  9. log
+    evaluate_if_due();   // 10. evaluate
+    save_if_due(stop);   // 11. checkpoint
+  }
+  const Json result = summary();
+  write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
+  return result;
+}
+
+RawBatch Trainer::next_batch() {
+  const Clock::time_point start = Clock::now();
+  RawBatch batch;
+  TORCH_CHECK(train_loader_.next(batch), "the training loader ended");
+  data_seconds_ = seconds_since(start);
+  return batch;
+}
+
+std::vector<RawBatch> Trainer::split(const RawBatch& batch) const {
+  const int64_t size = batch.labels.size(0);
+  const int64_t part = (size + config_.train.accum_steps - 1) / config_.train.accum_steps;
+  std::vector<RawBatch> parts;
+  for (int64_t begin = 0; begin < size; begin += part) {
+    const int64_t end = std::min(size, begin + part);
+    parts.push_back({batch.images.slice(0, begin, end), batch.labels.slice(0, begin, end),
+                     batch.indices.slice(0, begin, end)});
+  }
+  return parts;
+}
+
+Batch Trainer::prepare(const RawBatch& part, int64_t part_index) const {
+  Batch batch;
+  batch.images = normalize_(part.images);  // [B, C, H, W]
+  batch.labels = part.labels.to(parts_.device);
+  batch.indices = part.indices;
+  batch.epoch = epoch();
+  batch.targets = batch.labels;
+  const augment::AugmentOptions& options = config_.augment;
+  if (!options.mixes() && options.label_smoothing == 0.0) return batch;
+  augment::Rng rng({static_cast<uint64_t>(config_.run.seed), Purpose::kMix,
+                    static_cast<uint64_t>(step_), /*epoch=*/0, static_cast<uint32_t>(part_index)});
+  const augment::MixDraw draw =
+      augment::draw_mix(rng, options, batch.images.size(2), batch.images.size(3));
+  batch.images = augment::mix_images(batch.images, draw);
+  batch.targets = augment::mix_targets(batch.labels, config_.model.num_classes,
+                                       options.label_smoothing, draw);  // [B, classes]
+  return batch;
+}
+
+std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) const {
+  std::vector<ModelOutput> outputs;
+  for (const auto& teacher : parts_.teachers) outputs.push_back(teacher->forward(batch.images));
+  return outputs;
+}
+
+void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
+  const Batch batch = prepare(part, part_index);  // 2. mix
+  Loss loss;
+  {
+    const AutocastGuard autocast(parts_.device, parts_.precision);
+    const std::vector<ModelOutput> teachers = ask_teachers(batch);             // 3. teachers
+    const ModelOutput student = parts_.model->forward(batch.images);           // 4. student
+    loss = parts_.objective->compute(batch, student, teachers);                // 5. objective
+    if (!teachers.empty()) {
+      interval_.add("agreement", weight * share_equal(student.logits, teachers[0].logits));
+    }
+  }
+  (loss.total * weight).backward();  // 6. backward
+  interval_.add(loss, weight);
+}
+
+void Trainer::update() {
+  const torch::Tensor norm = clip_grad_norm(parts_.optimizer->groups(), config_.optim.clip_grad_norm);
+  interval_.add("grad_norm", norm);
+  parts_.optimizer->step(parts_.schedule->lr(step_));
+}
+
+void Trainer::log(Clock::time_point step_start) {
+  train_seconds_ += seconds_since(step_start);
+  const double done = static_cast<double>(step_ - first_step_);
+  const double elapsed = seconds_since(process_start_);
+  const double left = elapsed / done * static_cast<double>(parts_.total_steps - step_);
+  log_->progress(fmt::format("{} {}eta {}", position(), bar_facts_, clock_text(left)),
+                 static_cast<double>(step_), static_cast<double>(parts_.total_steps));
+  if (!is_due(config_.log.every)) return;
+
+  const double lr = parts_.schedule->lr(step_ - 1);
+  Json row = {{"kind", "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
+  double loss = 0.0;
+  for (const auto& [name, mean] : interval_.means()) {
+    if (name == "loss") loss = mean;
+    const bool fact = name == "loss" || name == "grad_norm" || name == "agreement";
+    (fact ? row[name] : row["terms"][name]) = name == "agreement" ? 100.0 * mean : mean;
+  }
+  if (!std::isfinite(loss)) {
+    const std::vector<int64_t> saved = folder_.checkpoints().steps();
+    throw Error(fmt::format(
+        "the loss is {} between steps {} and {}: training has diverged. Last good checkpoint: {}. Try "
+        "a lower optim.lr, a longer schedule.warmup or optim.clip_grad_norm = 1.0",
+        loss, step_ - interval_.steps() + 1, step_,
+        saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
+  }
+  row["images_per_second"] = interval_.images_per_second();
+  row["data_share"] = interval_.data_share();
+  log_->row(row);
+  const std::string facts = fmt::format("loss {:.3f} lr {:.1e} {:.0f} img/s data {:.0f}% ", loss, lr,
+                                        interval_.images_per_second(),
+                                        100.0 * interval_.data_share());
+  bar_facts_ = facts;
+  log_->interval(fmt::format("{} {}eta {} mem {:.1f}G", position(), facts, clock_text(left),
+                             resident_gigabytes()));
+  interval_.clear();
+}
+
+void Trainer::evaluate_if_due() {
+  if (is_due(config_.eval.every)) evaluate_student();
+}
+
+void Trainer::evaluate_student() {
+  parts_.model->module().eval();
+  scores_ = Json::object();
+  const auto run = [&](Model& model, const char* weights) {
+    scores_[weights] = score(evaluate(student_forward(model), eval_loader_, normalize_,
+                                      teacher_predictions_),
+                             weights);
+  };
+  run(*parts_.model, "raw");
+  if (parts_.ema) run(parts_.ema->model(), "ema");
+  parts_.model->module().train();
+}
+
+// Logs one evaluation and keeps it if it is the best so far.
+Json Trainer::score(const EvalResult& result, const char* weights) {
+  Json heads = Json::object();
+  std::string line = fmt::format("{} {:<4}", position(), weights);
+  for (const HeadScore& head : result.heads) {
+    heads[head.head] = {
+        {"top1", head.top1}, {"top5", head.top5}, {"loss", head.loss}, {"ece", head.ece}};
+    line += fmt::format("  {} top-1 {:.2f} top-5 {:.2f}", head.head, head.top1, head.top5);
+  }
+  line += fmt::format("  loss {:.3f}", result.heads.front().loss);
+  Json row = {{"kind", "eval"}, {"step", step_}, {"epoch", epoch()}, {"weights", weights},
+              {"images", result.images}, {"heads", heads}};
+  if (result.agreement >= 0.0) {
+    row["agreement"] = result.agreement;
+    line += fmt::format("  agreement {:.1f}", result.agreement);
+  }
+  log_->row(row);
+  log_->info(line);
+  const double top1 = result.head(config_.distill.headline).top1;
+  if (top1 > best_top1_) {
+    best_top1_ = top1;
+    best_step_ = step_;
+  }
+  heads["headline"] = top1;
+  if (result.agreement >= 0.0) heads["agreement"] = result.agreement;
+  return heads;
+}
+
+void Trainer::save_if_due(const StopSignal& stop) {
+  const int signal = stop.received();
+  if (!is_due(config_.checkpoint.every) && best_step_ != step_ && signal == 0) return;
+  folder_.checkpoints().save(step_, snapshot(), config_.checkpoint.keep, best_step_);
+  if (signal == 0 || step_ == parts_.total_steps) return;
+  log_->info(fmt::format("stopped by signal {}; saved step {}: go on with --resume", signal, step_));
+  throw Interrupted{signal};
+}
+
+Checkpoint Trainer::snapshot() {
+  Checkpoint checkpoint;
+  checkpoint.tensors["model"] = state_of(parts_.model->module());
+  if (parts_.ema) checkpoint.tensors["ema"] = state_of(parts_.ema->model().module());
+  if (const auto module = parts_.objective->module()) {
+    checkpoint.tensors["objective"] = state_of(*module);
+  }
+  for (const auto& [name, tensor] : parts_.optimizer->state()) {
+    checkpoint.tensors["optimizer"].emplace(name, tensor);
+  }
+  checkpoint.state = {{"epoch", epoch()},
+                      {"best_step", best_step_},
+                      {"best_top1", best_top1_},
+                      {"scores", scores_},
+                      {"interval", interval_.to_json()},
+                      {"seconds", seconds()},
+                      {"train_seconds", train_seconds_},
+                      {"class_names", parts_.train_set->class_names()}};
+  if (scores_.contains("raw")) checkpoint.state["top1"] = scores_["raw"]["headline"];
+  if (scores_.contains("ema")) checkpoint.state["ema_top1"] = scores_["ema"]["headline"];
+  return checkpoint;
+}
+
+void Trainer::restore(const std::string& name) {
+  refuse_other_config();
+  if (folder_.checkpoints().steps().empty()) return;  // killed before its first checkpoint
+  const Checkpoint checkpoint = read_or_suggest(name);
+  const Json& state = checkpoint.state;
+  load_state(parts_.model->module(), checkpoint.tensors.at("model"));
+  if (parts_.ema) load_state(parts_.ema->model().module(), checkpoint.tensors.at("ema"));
+  if (const auto module = parts_.objective->module()) {
+    load_state(*module, checkpoint.tensors.at("objective"));
+  }
+  const TensorMap& optimizer = checkpoint.tensors.at("optimizer");
+  for (auto& [key, tensor] : parts_.optimizer->state()) tensor.copy_(optimizer.at(key));
+  step_ = first_step_ = state.at("step");
+  best_step_ = state.at("best_step");
+  best_top1_ = state.at("best_top1");
+  scores_ = state.at("scores");
+  interval_.from_json(state.at("interval"));
+  earlier_seconds_ = state.at("seconds");
+  train_seconds_ = state.at("train_seconds");
+  folder_.checkpoints().discard_after(step_);
+}
+
+// Reads the checkpoint; if it is damaged, the error names the newest one that is not.
+Checkpoint Trainer::read_or_suggest(const std::string& name) const {
+  const CheckpointStore store = folder_.checkpoints();
+  try {
+    return read_checkpoint(store.resolve(name));
+  } catch (const Error& error) {
+    for (const int64_t step : store.steps()) {
+      try {
+        read_checkpoint(store.path(step));
+      } catch (const Error&) {
+        continue;
+      }
+      const std::string intact = store.path(step).filename().string();
+      throw Error(fmt::format("{}\n{} is intact: go on from it with --resume={}", error.what(), intact,
+                              intact));
+    }
+    throw Error(fmt::format("{}\nno intact checkpoint is left in {}", error.what(),
+                            folder_.path().string()));
+  }
+}
+
+void Trainer::refuse_other_config() const {
+  std::string changed;
+  for (const std::string& difference : config_differences(folder_.config(), config_)) {
+    if (!may_change(difference)) changed += "\n  " + difference;
+  }
+  if (changed.empty()) return;
+  throw ConfigError(fmt::format(
+      "the run in {} has another config; a resumed run must keep it. Changed:{}\nStart a new run with "
+      "--out, from these weights with --set model.init_from={}",
+      folder_.path().string(), changed, folder_.path().string()));
+}
+
+// Scores every teacher before any training; one that does not score what it should stops the run.
+void Trainer::check_teachers() {
+  for (size_t i = 0; i < parts_.teachers.size(); ++i) {
+    Teacher& teacher = *parts_.teachers[i];
+    const Forward forward = [&](const torch::Tensor& images) {
+      const AutocastGuard autocast(parts_.device, parts_.precision);
+      ModelOutput output = teacher.forward(images);
+      output.shadow_logits.clear();
+      return output;
+    };
+    const EvalResult result = evaluate(forward, eval_loader_, normalize_);
+    if (i == 0) teacher_predictions_ = result.predictions;
+    const HeadScore& head = result.head("class");
+    log_->info(fmt::format("teacher {}: top-1 {:.2f} top-5 {:.2f} loss {:.3f}", teacher.name(),
+                           head.top1, head.top5, head.loss));
+    log_->row({{"kind", "teacher"}, {"step", 0}, {"teacher", i}, {"name", teacher.name()},
+               {"top1", head.top1}, {"top5", head.top5}, {"loss", head.loss}});
+    const double expected = config_.teachers[i].expect_top1;
+    if (head.top1 >= expected) continue;
+    throw ConfigError(fmt::format(
+        "{}teacher {} scores top-1 {:.2f} on the evaluation set, less than expect_top1 = {}: wrong "
+        "weights, normalisation (teacher.mean, teacher.std) or class order?",
+        loaded_.sources.at("teacher.expect_top1"), teacher.name(), head.top1, expected));
+  }
+}
+
+Json Trainer::summary() const {
+  const double images = static_cast<double>(step_ * config_.train.batch_size);
+  return {{"name", folder_.path().filename().string()},
+          {"model", config_.model.name},
+          {"parameters", count_parameters(parts_.model->module())},
+          {"preset", config_.distill.preset},
+          {"seed", config_.run.seed},
+          {"train_images", parts_.train_set->size()},
+          {"steps", step_},
+          {"epochs", epoch()},
+          {"batch_size", config_.train.batch_size},
+          {"lr", config_.optim.lr},
+          {"minutes", seconds() / 60.0},
+          {"images_per_second", images / train_seconds_},
+          {"headline", config_.distill.headline},
+          {"last", scores_},
+          {"best", {{"step", best_step_}, {"top1", best_top1_}}}};
+}
+
+LoaderOptions Trainer::loader_options(bool train) const {
+  LoaderOptions options;
+  options.batch_size = train ? config_.train.batch_size : config_.eval.batch_size;
+  options.train = train;
+  options.drop_last = config_.data.drop_last;
+  options.workers = config_.data.workers;
+  options.prefetch = config_.data.prefetch;
+  options.seed = static_cast<uint64_t>(config_.run.seed);
+  options.pin_memory = parts_.device.is_cuda();
+  return options;
+}
+
+Forward Trainer::student_forward(Model& model) const {
+  return [this, &model](const torch::Tensor& images) {
+    const AutocastGuard autocast(parts_.device, parts_.precision);
+    return model.forward(images);
+  };
+}
+
+double Trainer::seconds() const { return earlier_seconds_ + seconds_since(process_start_); }
+
+bool Trainer::is_due(const Duration& every) const {
+  const int64_t steps = std::max<int64_t>(1, parts_.math.steps(every));
+  return step_ % steps == 0 || step_ == parts_.total_steps;
+}
+
+double Trainer::epoch() const {
+  return static_cast<double>(step_) / static_cast<double>(parts_.math.steps_per_epoch);
+}
+
+std::string Trainer::position() const {
+  const int64_t per_epoch = parts_.math.steps_per_epoch, last = std::max<int64_t>(step_ - 1, 0);
+  const auto epochs = static_cast<int64_t>(std::ceil(parts_.math.epochs(config_.train.duration)));
+  const auto width = std::to_string(per_epoch).size();
+  return fmt::format("epoch {}/{} [{:>{}}/{}]", last / per_epoch + 1, epochs, last % per_epoch + 1,
+                     width, per_epoch);
+}
+
+}  // namespace umbra

@@ -1,0 +1,81 @@
+// The one training loop.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "train/loop/interval.h"
+#include "train/loop/parts.h"
+#include "train/loop/precision.h"
+#include "train/loop/run_folder.h"
+#include "train/loop/run_log.h"
+#include "train/loop/stop_signal.h"
+
+namespace umbra {
+
+class Trainer {
+ public:
+  // Builds everything `loaded` asks for; nothing is written before all of it fits together.
+  // With `resume` ("last" or a checkpoint's name) the run in `folder` goes on where that left off.
+  // Throws ConfigError or Error; a damaged checkpoint is refused and the newest intact one named.
+  Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
+          const std::optional<std::string>& resume);
+
+  // Trains to the end, writes summary.json and returns it. Throws Interrupted after a signal, with
+  // a checkpoint saved; Error if the loss is no longer finite.
+  nlohmann::json fit(const StopSignal& stop);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // The steps of the loop, in its order.
+  RawBatch next_batch();
+  std::vector<RawBatch> split(const RawBatch& batch) const;
+  Batch prepare(const RawBatch& part, int64_t part_index) const;
+  std::vector<ModelOutput> ask_teachers(const Batch& batch) const;
+  void learn(const RawBatch& part, int64_t part_index, double weight);
+  void update();
+  void log(Clock::time_point step_start);
+  void evaluate_if_due();
+  void save_if_due(const StopSignal& stop);
+
+  void restore(const std::string& checkpoint);
+  Checkpoint read_or_suggest(const std::string& name) const;
+  void refuse_other_config() const;
+  void check_teachers();
+  void evaluate_student();
+  nlohmann::json score(const EvalResult& result, const char* weights);
+  Checkpoint snapshot();
+  nlohmann::json summary() const;
+  LoaderOptions loader_options(bool train) const;
+  Forward student_forward(Model& model) const;
+
+  bool is_due(const Duration& every) const;  // after the step just made
+  double epoch() const;
+  double seconds() const;  // of training, evaluation and saving, over all processes
+  std::string position() const;  // "epoch 12/300 [ 340/1251]"
+
+  LoadedConfig loaded_;
+  const Config& config_;
+  RunFolder folder_;
+  Parts parts_;
+  Normalizer normalize_;
+  Loader train_loader_, eval_loader_;
+  std::unique_ptr<RunLog> log_;
+  torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
+
+  int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process
+  Interval interval_;
+  double earlier_seconds_ = 0.0;  // of processes before this one
+  double train_seconds_ = 0.0;    // training steps alone, over all processes
+  double data_seconds_ = 0.0;     // waiting for the batch of the current step
+  Clock::time_point process_start_;
+  nlohmann::json scores_;  // of the last evaluation: {"raw": {...}, "ema": {...}}
+  double best_top1_ = -1.0;
+  int64_t best_step_ = -1;
+  std::string bar_facts_;  // loss and rate of the last interval, for the progress bar
+};
+
+}  // namespace umbra

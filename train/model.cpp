@@ -1,0 +1,89 @@
+#include "train/model.h"
+
+#include "cnn/backbone.h"
+#include "train/config/load.h"
+#include "vit/vision_transformer.h"
+
+namespace umbra {
+namespace {
+
+class VitModel : public Model {
+ public:
+  explicit VitModel(const ModelOptions& options)
+      : Model(options), vit_(vit::VisionTransformer(options.vit)) {}
+
+  ModelOutput forward(const torch::Tensor& images) override {
+    vit::VitOutput output = vit_(images);
+    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled};
+    for (size_t i = 0; i < output.blocks.size(); ++i) {
+      result.features.push_back({fmt::format("blocks.{}", i), output.blocks[i], output.blocks[i]});
+    }
+    return result;
+  }
+
+  torch::nn::Module& module() override { return *vit_; }
+  const torch::nn::Linear& classifier() override { return vit_->classifier(); }
+
+ private:
+  vit::VisionTransformer vit_;
+};
+
+class CnnModel : public Model {
+ public:
+  explicit CnnModel(const ModelOptions& options)
+      : Model(options), cnn_(cnn::create(options.name, options.cnn)) {}
+
+  ModelOutput forward(const torch::Tensor& images) override {
+    cnn::CnnOutput output = cnn_->forward(images);
+    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled};
+    for (const cnn::Stage& stage : output.stages) {
+      result.features.push_back({stage.name, stage.post, stage.pre});
+    }
+    return result;
+  }
+
+  torch::nn::Module& module() override { return *cnn_; }
+  const torch::nn::Linear& classifier() override { return cnn_->classifier(); }
+
+ private:
+  std::shared_ptr<cnn::Backbone> cnn_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> create_model(const ModelOptions& options) {
+  TORCH_CHECK(options.num_classes > 0 && options.in_chans > 0,
+              "model options are not resolved against the data");
+  ModelOptions complete = options;
+  if (options.is_vit()) {
+    complete.vit.num_classes = options.num_classes;
+    complete.vit.in_chans = options.in_chans;
+    return std::make_unique<VitModel>(complete);
+  }
+  if (!cnn::is_known(options.name)) {
+    throw ConfigError(fmt::format("unknown model '{}'.{}", options.name,
+                                  nearest_hint(options.name, model_names())));
+  }
+  complete.cnn.num_classes = options.num_classes;
+  complete.cnn.in_chans = options.in_chans;
+  return std::make_unique<CnnModel>(complete);
+}
+
+int64_t num_shadow_heads(const ModelOptions& options) {
+  if (!options.is_vit()) return options.cnn.num_shadow_heads;
+  return options.vit.distilled ? options.vit.num_shadow_heads : 0;
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names = vit::variant_names();
+  for (const std::string& name : cnn::names()) names.push_back(name);
+  return names;
+}
+
+int64_t count_parameters(const torch::nn::Module& module) {
+  int64_t count = 0;
+  for (const torch::Tensor& parameter : module.parameters()) count += parameter.numel();
+  return count;
+}
+
+}  // namespace umbra

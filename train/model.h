@@ -1,0 +1,54 @@
+// What any model returns, and how one is made: the only place where cnn and vit meet.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <torch/nn.h>
+
+#include "train/config/config.h"
+
+namespace umbra {
+
+// One named stage: a map [B, C, H, W] of a CNN, or tokens [B, N, D] of a transformer.
+struct Feature {
+  std::string name;
+  torch::Tensor post;  // after the stage's last activation
+  torch::Tensor pre;   // before it; the same tensor where there is none
+};
+
+struct ModelOutput {
+  torch::Tensor logits;                      // [B, C], class head
+  std::vector<torch::Tensor> shadow_logits;  // each [B, C]; [0] of a DeiT is its distillation head
+  std::vector<Feature> features;             // shallow to deep
+  torch::Tensor pooled;                      // [B, D], what the class head reads
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual ModelOutput forward(const torch::Tensor& images) = 0;
+  virtual torch::nn::Module& module() = 0;
+  virtual const torch::nn::Linear& classifier() = 0;  // of the class head
+
+  const ModelOptions& options() const { return options_; }
+
+ protected:
+  explicit Model(ModelOptions options) : options_(std::move(options)) {}
+  ModelOptions options_;
+};
+
+// Builds the model; weights are drawn from torch's default generator. `options` must be resolved:
+// num_classes and in_chans above 0. Throws ConfigError for an unknown name, with the nearest ones.
+std::unique_ptr<Model> create_model(const ModelOptions& options);
+
+// Number of shadow heads that the options ask for.
+int64_t num_shadow_heads(const ModelOptions& options);
+
+// Every name that create_model knows.
+std::vector<std::string> model_names();
+
+int64_t count_parameters(const torch::nn::Module& module);
+
+}  // namespace umbra

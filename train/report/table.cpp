@@ -1,0 +1,95 @@
+#include "train/report/table.h"
+
+#include "train/error.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+using Json = nlohmann::json;
+using Row = std::vector<std::string>;
+
+// Top-1 of a head at the last step, from the raw weights; shadows of several teachers are joined.
+std::string top1(const Json& summary, const std::string& head) {
+  std::string text;
+  for (const auto& [name, score] : summary["last"]["raw"].items()) {
+    if (!score.is_object() || !name.starts_with(head)) continue;
+    text += (text.empty() ? "" : " / ") + fmt::format("{:.2f}", score["top1"].get<double>());
+  }
+  return text.empty() ? "-" : text;
+}
+
+std::string ema_top1(const Json& summary) {
+  const Json& last = summary["last"];
+  return last.contains("ema") ? fmt::format("{:.2f}", last["ema"]["headline"].get<double>()) : "-";
+}
+
+Row row_of(const Json& s) {
+  return {s["name"].get<std::string>(),
+          s["model"].get<std::string>(),
+          s["preset"].get<std::string>(),
+          top1(s, "class"),
+          top1(s, "shadow"),
+          top1(s, "mean"),
+          ema_top1(s),
+          fmt::format("{:.2f}", s["best"]["top1"].get<double>()),
+          fmt::format("{:.1f}", s["minutes"].get<double>()),
+          fmt::format("{:.0f}", s["images_per_second"].get<double>())};
+}
+
+std::string setting(const Json& s) {
+  return fmt::format("{}: {} training images, {} steps of {} ({:.0f} epochs), lr {}, seed {}\n",
+                     s["name"].get<std::string>(), s["train_images"].get<int64_t>(),
+                     s["steps"].get<int64_t>(), s["batch_size"].get<int64_t>(),
+                     s["epochs"].get<double>(), s["lr"].get<double>(), s["seed"].get<int64_t>());
+}
+
+}  // namespace
+
+Json read_summaries(const std::vector<std::string>& runs) {
+  Json summaries = Json::array();
+  for (const std::string& run : runs) {
+    const std::filesystem::path path = std::filesystem::path(run) / "summary.json";
+    if (!std::filesystem::exists(path)) {
+      throw Error(fmt::format("{}: no finished run there (no summary.json); umbra train --resume --out "
+                              "{} finishes one",
+                              run, run));
+    }
+    const Json summary = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    if (!summary.is_object()) throw Error(fmt::format("{} is damaged", path.string()));
+    summaries.push_back(summary);
+  }
+  return summaries;
+}
+
+std::string render_table(const Json& summaries) {
+  std::vector<Row> rows = {{"run", "model", "distillation", "class head", "shadow head", "mean", "EMA",
+                            "best", "minutes", "img/s"}};
+  for (const Json& summary : summaries) rows.push_back(row_of(summary));
+  std::vector<size_t> widths(rows[0].size());
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (size_t i = 0; i < rows[r].size(); ++i) {
+      text += i < 3 ? fmt::format("| {:<{}} ", rows[r][i], widths[i])
+                    : fmt::format("| {:>{}} ", rows[r][i], widths[i]);
+    }
+    text += "|\n";
+    if (r > 0) continue;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      text += fmt::format("|{:-<{}}{}", "", widths[i] + 1, i < 3 ? "-" : ":");
+    }
+    text += "|\n";
+  }
+  text += "\nTop-1 (%) on the evaluation set at the last step; best: headline head at its best step.\n";
+  for (const Json& summary : summaries) text += setting(summary);
+  return text;
+}
+
+void write_summaries(const Json& summaries, const std::string& path) {
+  write_file_synced(path, summaries.dump(1) + "\n");
+}
+
+}  // namespace umbra

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace umbra {
+
+// The summary.json of each run, as an array. Throws umbra::Error for a run that is not finished.
+nlohmann::json read_summaries(const std::vector<std::string>& runs);
+
+// A Markdown table, aligned for a terminal: top-1 of every head at the last step, best, time, rate;
+// then one line with the setting that the runs share.
+std::string render_table(const nlohmann::json& summaries);
+
+void write_summaries(const nlohmann::json& summaries, const std::string& path);
+
+}  // namespace umbra

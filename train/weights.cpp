@@ -1,0 +1,265 @@
+#include "train/weights.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "train/error.h"
+
+namespace umbra {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
+
+struct DtypeName {
+  const char* name;
+  torch::ScalarType type;
+};
+constexpr std::array<DtypeName, 9> kDtypes = {{{"F64", torch::kFloat64},
+                                               {"F32", torch::kFloat32},
+                                               {"F16", torch::kFloat16},
+                                               {"BF16", torch::kBFloat16},
+                                               {"I64", torch::kInt64},
+                                               {"I32", torch::kInt32},
+                                               {"I16", torch::kInt16},
+                                               {"U8", torch::kUInt8},
+                                               {"BOOL", torch::kBool}}};
+
+std::optional<torch::ScalarType> dtype_of(const std::string& name) {
+  for (const DtypeName& dtype : kDtypes) {
+    if (name == dtype.name) return dtype.type;
+  }
+  return std::nullopt;
+}
+
+const char* name_of(torch::ScalarType type) {
+  for (const DtypeName& dtype : kDtypes) {
+    if (type == dtype.type) return dtype.name;
+  }
+  TORCH_CHECK(false, "safetensors cannot hold ", type);
+}
+
+[[noreturn]] void broken(const std::string& path, const std::string& what) {
+  throw Error(fmt::format("{}: not a valid safetensors file: {}", path, what));
+}
+
+struct Entry {
+  std::string name;
+  torch::ScalarType type;
+  std::vector<int64_t> shape;
+  uint64_t begin, end;
+};
+
+Entry parse_entry(const std::string& path, const std::string& name, const Json& json,
+                  uint64_t data_size) {
+  Entry entry;
+  entry.name = name;
+  try {
+    const auto type = dtype_of(json.at("dtype").get<std::string>());
+    if (!type) broken(path, fmt::format("'{}' has the unknown dtype {}", name, json.at("dtype").dump()));
+    entry.type = *type;
+    entry.shape = json.at("shape").get<std::vector<int64_t>>();
+    entry.begin = json.at("data_offsets").at(0).get<uint64_t>();
+    entry.end = json.at("data_offsets").at(1).get<uint64_t>();
+  } catch (const Json::exception&) {
+    broken(path, fmt::format("the entry of '{}' lacks dtype, shape or data_offsets", name));
+  }
+  uint64_t bytes = torch::elementSize(entry.type);
+  for (const int64_t side : entry.shape) {
+    if (side < 0 || (side > 0 && bytes > data_size / static_cast<uint64_t>(side) + 1)) {
+      broken(path, fmt::format("'{}' has an impossible shape", name));
+    }
+    bytes *= static_cast<uint64_t>(side);
+  }
+  if (entry.begin > entry.end || entry.end > data_size || entry.end - entry.begin != bytes) {
+    broken(path, fmt::format("'{}' wants {} bytes at [{}, {}) of {}", name, bytes, entry.begin,
+                             entry.end, data_size));
+  }
+  return entry;
+}
+
+// Position embeddings and heads may differ in shape; everything else must fit.
+bool is_head(const std::string& name) {
+  constexpr std::array<std::string_view, 6> kHeads = {"head.",      "head_dist.", "head_shadow.",
+                                                      "fc.",        "fc_shadow.", "linear."};
+  return std::any_of(kHeads.begin(), kHeads.end(),
+                     [&](std::string_view head) { return name.starts_with(head); });
+}
+
+std::string sizes(const torch::Tensor& tensor) {
+  return fmt::format("[{}]", fmt::join(tensor.sizes(), ", "));
+}
+
+// At most `limit` of the lines, then how many more.
+std::string some(const std::vector<std::string>& lines, size_t limit = 8) {
+  std::string text;
+  for (size_t i = 0; i < std::min(limit, lines.size()); ++i) text += "\n  " + lines[i];
+  if (lines.size() > limit) text += fmt::format("\n  ... and {} more", lines.size() - limit);
+  return text;
+}
+
+// The rows of `old` at the new grid: prefix rows that the file lacks stay fresh.
+torch::Tensor resized_pos_embed(const torch::Tensor& old, const torch::Tensor& fresh,
+                                int64_t old_prefix, int64_t new_prefix, vit::PosEmbedResize rule) {
+  const auto grid = static_cast<int64_t>(
+      std::lround(std::sqrt(static_cast<double>(fresh.size(1) - new_prefix))));
+  const torch::Tensor resized = vit::resize_pos_embed(old, old_prefix, grid, rule);
+  const int64_t shared = std::min(old_prefix, new_prefix);
+  return torch::cat({resized.narrow(1, 0, shared),
+                     fresh.narrow(1, shared, new_prefix - shared).to(old.dtype()),
+                     resized.narrow(1, old_prefix, resized.size(1) - old_prefix)},
+                    1);
+}
+
+int64_t prefix_tokens(const TensorMap& state) {
+  return std::count_if(state.begin(), state.end(), [](const auto& item) {
+    return item.first == "cls_token" || item.first.starts_with("dist_token");
+  });
+}
+
+}  // namespace
+
+TensorMap read_safetensors(const std::string& path) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw Error(fmt::format("{}: cannot open the weight file", path));
+  const auto file_size = static_cast<uint64_t>(file.tellg());
+  if (file_size < 8) broken(path, fmt::format("only {} bytes long", file_size));
+  file.seekg(0);
+  uint64_t header_size = 0;
+  file.read(reinterpret_cast<char*>(&header_size), 8);
+  if (header_size > file_size - 8 || header_size > kMaxHeader) {
+    broken(path, fmt::format("header of {} bytes in a file of {}", header_size, file_size));
+  }
+  std::string header(header_size, '\0');
+  file.read(header.data(), static_cast<std::streamsize>(header_size));
+  const Json json = Json::parse(header, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) broken(path, "its header is not a JSON object");
+  const uint64_t data_size = file_size - 8 - header_size;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : json.items()) {
+    if (name != "__metadata__") entries.push_back(parse_entry(path, name, value, data_size));
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+  TensorMap tensors;
+  uint64_t position = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != position) {
+      broken(path, fmt::format("'{}' starts at {} instead of {}", entry.name, entry.begin, position));
+    }
+    torch::Tensor tensor = torch::empty(entry.shape, entry.type);
+    file.read(static_cast<char*>(tensor.data_ptr()),
+              static_cast<std::streamsize>(entry.end - entry.begin));
+    if (!file) broken(path, "truncated while reading");
+    tensors.emplace(entry.name, tensor);
+    position = entry.end;
+  }
+  if (position != data_size) broken(path, fmt::format("{} bytes belong to no tensor", data_size - position));
+  return tensors;
+}
+
+void write_safetensors(const std::string& path, const TensorMap& tensors) {
+  Json header = Json::object();
+  std::vector<torch::Tensor> ordered;
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    ordered.push_back(tensor.detach().to(torch::kCPU).contiguous());
+    const uint64_t end = offset + ordered.back().nbytes();
+    header[name] = {{"dtype", name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // aligns the data
+  const uint64_t header_size = text.size();
+
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(errno)));
+  bool ok = std::fwrite(&header_size, 8, 1, file) == 1;
+  ok = ok && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  for (const torch::Tensor& tensor : ordered) {
+    ok = ok && std::fwrite(tensor.data_ptr(), 1, tensor.nbytes(), file) == tensor.nbytes();
+  }
+  ok = ok && std::fflush(file) == 0 && fsync(fileno(file)) == 0;
+  const int error = errno;
+  ok = std::fclose(file) == 0 && ok;
+  if (!ok) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(error)));
+}
+
+TensorMap state_of(const torch::nn::Module& module) {
+  TensorMap state;
+  for (const auto& item : module.named_parameters()) state.emplace(item.key(), item.value());
+  for (const auto& item : module.named_buffers()) state.emplace(item.key(), item.value());
+  return state;
+}
+
+void load_state(torch::nn::Module& module, const TensorMap& state) {
+  const torch::NoGradGuard no_grad;
+  const TensorMap own = state_of(module);
+  std::vector<std::string> problems;
+  for (const auto& [name, tensor] : own) {
+    const auto found = state.find(name);
+    if (found == state.end()) {
+      // Files of PyTorch 0.4 and before have no batch counters.
+      if (!name.ends_with("num_batches_tracked")) problems.push_back("missing: " + name);
+    } else if (found->second.sizes() != tensor.sizes()) {
+      problems.push_back(fmt::format("shape of {}: file {}, model {}", name, sizes(found->second),
+                                     sizes(tensor)));
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!own.contains(name)) problems.push_back("unexpected: " + name);
+  }
+  if (!problems.empty()) {
+    throw Error(fmt::format("the weights do not fit the model:{}", some(problems)));
+  }
+  for (const auto& [name, tensor] : state) torch::Tensor(own.at(name)).copy_(tensor);
+}
+
+PartialLoad load_partial(torch::nn::Module& module, TensorMap state, vit::PosEmbedResize rule) {
+  const torch::NoGradGuard no_grad;
+  const TensorMap own = state_of(module);
+  PartialLoad result;
+  std::vector<std::string> problems;
+  const int64_t old_prefix = prefix_tokens(state), new_prefix = prefix_tokens(own);
+  for (const auto& [name, target] : own) {
+    const auto found = state.find(name);
+    if (found == state.end()) {
+      result.fresh.push_back(name);
+      continue;
+    }
+    torch::Tensor source = found->second;
+    if (name == "pos_embed" && source.dim() == 3 && source.size(2) == target.size(2) &&
+        source.size(1) != target.size(1)) {
+      source = resized_pos_embed(source, target, old_prefix, new_prefix, rule);
+      result.resized.push_back(name);
+    }
+    if (source.sizes() == target.sizes()) {
+      torch::Tensor(target).copy_(source);
+      ++result.loaded;
+    } else if (is_head(name)) {
+      result.fresh.push_back(name);
+    } else {
+      problems.push_back(
+          fmt::format("{}: file {}, model {}", name, sizes(source), sizes(target)));
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!own.contains(name)) result.unused.push_back(name);
+  }
+  if (!problems.empty() || result.loaded == 0) {
+    throw Error(problems.empty()
+                    ? std::string("no name in the file is one of the model's")
+                    : fmt::format("the file is of another architecture; shapes differ:{}",
+                                  some(problems)));
+  }
+  return result;
+}
+
+}  // namespace umbra

@@ -1,0 +1,57 @@
+// The pre-norm transformer block of ViT and its parts.
+#pragma once
+
+#include <torch/nn.h>
+
+#include "vit/options.h"
+
+namespace umbra::vit {
+
+// Multi-head self-attention; parameter names and layout are timm's: qkv rows are q, k, v, each
+// head-major.
+class AttentionImpl : public torch::nn::Module {
+ public:
+  explicit AttentionImpl(const VitOptions& options);
+  torch::Tensor forward(const torch::Tensor& x);  // [B, N, D] -> [B, N, D]
+
+  torch::nn::Linear qkv{nullptr}, proj{nullptr};
+
+ private:
+  int64_t num_heads_;
+  double attn_drop_, proj_drop_;
+};
+TORCH_MODULE(Attention);
+
+class MlpImpl : public torch::nn::Module {
+ public:
+  explicit MlpImpl(const VitOptions& options);
+  torch::Tensor forward(const torch::Tensor& x);  // [B, N, D] -> [B, N, D]
+
+  torch::nn::Linear fc1{nullptr}, fc2{nullptr};
+
+ private:
+  double drop_;
+};
+TORCH_MODULE(Mlp);
+
+// Stochastic depth per sample (Huang et al., 2016): drops a whole residual branch with
+// probability `rate`, and scales what is kept by 1 / (1 - rate).
+torch::Tensor drop_path(const torch::Tensor& x, double rate, bool training);
+
+class BlockImpl : public torch::nn::Module {
+ public:
+  BlockImpl(const VitOptions& options, double drop_path_rate);
+  torch::Tensor forward(const torch::Tensor& x);  // [B, N, D] -> [B, N, D]
+
+  torch::nn::LayerNorm norm1{nullptr}, norm2{nullptr};
+  Attention attn{nullptr};
+  Mlp mlp{nullptr};
+
+ private:
+  double drop_path_rate_;
+};
+TORCH_MODULE(Block);
+
+torch::nn::LayerNorm layer_norm(int64_t dim);  // eps 1e-6, as everywhere in ViT
+
+}  // namespace umbra::vit

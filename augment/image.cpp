@@ -9,9 +9,8 @@
 #include <cstring>
 #include <string_view>
 
+#include <jerror.h>
 #include <jpeglib.h>
-#include <jerror.h>
-#include <jerror.h>
 #include <png.h>
 
 namespace umbra::augment {

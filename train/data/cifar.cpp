@@ -50,17 +50,19 @@ std::optional<fs::path> find_files(const fs::path& folder, const Layout& layout)
 
 std::vector<uint8_t> read_records(const fs::path& path, const Layout& layout) {
   if (!fs::is_regular_file(path)) {
-    throw Error(fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
-                            "unpack its archive again",
-                            path.string(), layout.name, fmt::join(layout.train_files, ", "),
-                            layout.test_file, layout.names_file));
+    throw Error(
+        fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
+                    "unpack its archive again",
+                    path.string(), layout.name, fmt::join(layout.train_files, ", "),
+                    layout.test_file, layout.names_file));
   }
   std::vector<uint8_t> bytes = read_file(path);
   const auto record = static_cast<size_t>(layout.label_bytes + kImage);
   if (bytes.empty() || bytes.size() % record != 0) {
-    throw Error(fmt::format("{}: got {} bytes, wanted a multiple of {} ({} binary records). The "
-                            "file is truncated or of another kind: unpack the archive again",
-                            path.string(), bytes.size(), record, layout.name));
+    throw Error(
+        fmt::format("{}: got {} bytes, wanted a multiple of {} ({} binary records). The "
+                    "file is truncated or of another kind: unpack the archive again",
+                    path.string(), bytes.size(), record, layout.name));
   }
   return bytes;
 }
@@ -76,9 +78,10 @@ int64_t append(const fs::path& path, const Layout& layout, std::vector<uint8_t>&
     const uint8_t* planes = bytes.data() + i * record + layout.label_bytes;
     const int64_t label = planes[-1];
     if (label >= layout.classes) {
-      throw Error(fmt::format("{}: got label {} in record {}, wanted one below {}. The file is "
-                              "damaged or not {}",
-                              path.string(), label, i, layout.classes, layout.name));
+      throw Error(
+          fmt::format("{}: got label {} in record {}, wanted one below {}. The file is "
+                      "damaged or not {}",
+                      path.string(), label, i, layout.classes, layout.name));
     }
     labels.push_back(label);
     for (int64_t p = 0; p < kPlane; ++p) {
@@ -110,10 +113,10 @@ std::vector<std::string> read_names(const fs::path& path, const Layout& layout) 
 DataSplits open(const fs::path& folder, const Layout& layout) {
   const auto files = find_files(folder, layout);
   if (!files) {
-    throw Error(fmt::format("{0}: neither {0} nor its subfolder {1} holds {2}. Unpack the binary "
-                            "version of {3} there",
-                            folder.string(), layout.subfolder, layout.train_files[0],
-                            layout.name));
+    throw Error(
+        fmt::format("{0}: neither {0} nor its subfolder {1} holds {2}. Unpack the binary "
+                    "version of {3} there",
+                    folder.string(), layout.subfolder, layout.train_files[0], layout.name));
   }
   const std::vector<std::string> names = read_names(*files / layout.names_file, layout);
   const auto load = [&](const std::vector<std::string>& parts) {
@@ -124,9 +127,10 @@ DataSplits open(const fs::path& folder, const Layout& layout) {
       const int64_t got = append(*files / part, layout, pixels, labels);
       if (wanted == 0) wanted = got;
       if (got != wanted) {
-        throw Error(fmt::format("{}: got {} records, wanted {} as in {}. A file is truncated: "
-                                "unpack the archive again",
-                                (*files / part).string(), got, wanted, parts[0]));
+        throw Error(
+            fmt::format("{}: got {} records, wanted {} as in {}. A file is truncated: "
+                        "unpack the archive again",
+                        (*files / part).string(), got, wanted, parts[0]));
       }
     }
     return std::make_shared<MemoryDataset>(std::move(pixels), std::move(labels), kSide, kSide, 3,

@@ -49,9 +49,10 @@ const Format& detect(const fs::path& folder) {
   }
   if (fits.size() == 1) return *fits[0];
   if (fits.size() > 1) {
-    throw Error(fmt::format("{}: the contents fit both {} and {}. Set data.format to the one that "
-                            "is meant",
-                            folder.string(), fits[0]->name, fits[1]->name));
+    throw Error(
+        fmt::format("{}: the contents fit both {} and {}. Set data.format to the one that "
+                    "is meant",
+                    folder.string(), fits[0]->name, fits[1]->name));
   }
   std::string looked_for;
   for (const Format& format : kFormats) {
@@ -67,8 +68,8 @@ const Format& named(const std::string& name) {
     if (format.name == name) return format;
     names.push_back(format.name);
   }
-  throw ConfigError(fmt::format("data.format: got \"{}\", wanted one of {}", name,
-                                fmt::join(names, ", ")));
+  throw ConfigError(
+      fmt::format("data.format: got \"{}\", wanted one of {}", name, fmt::join(names, ", ")));
 }
 
 class Subset : public Dataset {
@@ -155,9 +156,10 @@ std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> whole,
 std::shared_ptr<const Dataset> balanced_subset(std::shared_ptr<const Dataset> whole, int64_t count,
                                                uint64_t seed) {
   if (count < 1 || count > whole->size()) {
-    throw Error(fmt::format("data.train_samples: got {}, wanted 1 to {}, the size of the training "
-                            "set",
-                            count, whole->size()));
+    throw Error(
+        fmt::format("data.train_samples: got {}, wanted 1 to {}, the size of the training "
+                    "set",
+                    count, whole->size()));
   }
   const auto members = shuffled_members(*whole, seed, Purpose::kSubset);
   const auto order = class_order(whole->num_classes(), seed, Purpose::kSubset);
@@ -178,9 +180,10 @@ std::pair<std::shared_ptr<const Dataset>, std::shared_ptr<const Dataset>> split_
     std::shared_ptr<const Dataset> whole, double share, uint64_t seed) {
   const int64_t total = std::llround(share * static_cast<double>(whole->size()));
   if (!(share > 0.0 && share < 1.0) || total < 1 || total >= whole->size()) {
-    throw Error(fmt::format("data.val_split: got {}, wanted a share above 0 and below 1 that leaves "
-                            "at least one of the {} samples on either side",
-                            share, whole->size()));
+    throw Error(
+        fmt::format("data.val_split: got {}, wanted a share above 0 and below 1 that leaves "
+                    "at least one of the {} samples on either side",
+                    share, whole->size()));
   }
   const auto members = shuffled_members(*whole, seed, Purpose::kSplit);
   const auto order = class_order(whole->num_classes(), seed, Purpose::kSplit);

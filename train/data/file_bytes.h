@@ -15,8 +15,8 @@ namespace umbra {
 inline std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file || std::filesystem::is_directory(path)) {
-    throw Error(fmt::format("cannot open {}: check that the file exists and may be read",
-                            path.string()));
+    throw Error(
+        fmt::format("cannot open {}: check that the file exists and may be read", path.string()));
   }
   std::vector<uint8_t> bytes(static_cast<size_t>(file.tellg()));
   file.seekg(0);

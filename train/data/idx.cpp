@@ -20,8 +20,8 @@ constexpr uint32_t kLabelsMagic = 0x00000801;  // unsigned bytes, one dimension
 constexpr int64_t kMaxSide = 1 << 15;
 constexpr int64_t kMinClasses = 10;
 
-const std::vector<std::string> kFashionNames = {"T-shirt/top", "Trouser", "Pullover", "Dress",
-                                                "Coat",        "Sandal",  "Shirt",    "Sneaker",
+const std::vector<std::string> kFashionNames = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                                "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                                 "Bag",         "Ankle boot"};
 
 struct IdxFile {
@@ -78,8 +78,8 @@ std::vector<uint8_t> read_gz(const fs::path& path) {
 }
 
 uint32_t big_endian(const std::vector<uint8_t>& bytes, size_t at) {
-  return uint32_t{bytes[at]} << 24 | uint32_t{bytes[at + 1]} << 16 |
-         uint32_t{bytes[at + 2]} << 8 | uint32_t{bytes[at + 3]};
+  return uint32_t{bytes[at]} << 24 | uint32_t{bytes[at + 1]} << 16 | uint32_t{bytes[at + 2]} << 8 |
+         uint32_t{bytes[at + 3]};
 }
 
 IdxFile read_idx(const fs::path& path, uint32_t magic) {
@@ -90,23 +90,26 @@ IdxFile read_idx(const fs::path& path, uint32_t magic) {
                             path.string(), file.data.size(), header));
   }
   if (const uint32_t got = big_endian(file.data, 0); got != magic) {
-    throw Error(fmt::format("{}: got magic number {:#010x}, wanted {:#010x} (IDX, unsigned bytes, "
-                            "{} dimension{}). It is a file of another kind",
-                            path.string(), got, magic, dimensions, dimensions == 1 ? "" : "s"));
+    throw Error(
+        fmt::format("{}: got magic number {:#010x}, wanted {:#010x} (IDX, unsigned bytes, "
+                    "{} dimension{}). It is a file of another kind",
+                    path.string(), got, magic, dimensions, dimensions == 1 ? "" : "s"));
   }
   for (size_t d = 0; d < dimensions; ++d) file.shape.push_back(big_endian(file.data, 4 + 4 * d));
   if (dimensions == 3 && std::max(file.shape[1], file.shape[2]) > kMaxSide) {
-    throw Error(fmt::format("{}: got images of {} x {} pixels, wanted at most {} on a side. The "
-                            "header is damaged: fetch the file again",
-                            path.string(), file.shape[1], file.shape[2], kMaxSide));
+    throw Error(
+        fmt::format("{}: got images of {} x {} pixels, wanted at most {} on a side. The "
+                    "header is damaged: fetch the file again",
+                    path.string(), file.shape[1], file.shape[2], kMaxSide));
   }
   uint64_t wanted = header, item = 1;
   for (size_t d = 1; d < dimensions; ++d) item *= static_cast<uint64_t>(file.shape[d]);
   wanted += item * static_cast<uint64_t>(file.shape[0]);
   if (file.data.size() != wanted || wanted == header) {
-    throw Error(fmt::format("{}: got {} bytes, wanted {} for the shape [{}] in its header, and at "
-                            "least one sample. Fetch the file again",
-                            path.string(), file.data.size(), wanted, fmt::join(file.shape, ", ")));
+    throw Error(
+        fmt::format("{}: got {} bytes, wanted {} for the shape [{}] in its header, and at "
+                    "least one sample. Fetch the file again",
+                    path.string(), file.data.size(), wanted, fmt::join(file.shape, ", ")));
   }
   file.data.erase(file.data.begin(), file.data.begin() + static_cast<std::ptrdiff_t>(header));
   return file;
@@ -118,10 +121,10 @@ Part read_part(const fs::path& folder, const std::string& split) {
   IdxFile images = read_idx(images_path, kImagesMagic);
   const IdxFile labels = read_idx(labels_path, kLabelsMagic);
   if (images.shape[0] != labels.shape[0]) {
-    throw Error(fmt::format("{}: got {} labels, wanted {}, one for each image in {}. The two files "
-                            "do not belong together",
-                            labels_path.string(), labels.shape[0], images.shape[0],
-                            images_path.filename().string()));
+    throw Error(fmt::format(
+        "{}: got {} labels, wanted {}, one for each image in {}. The two files "
+        "do not belong together",
+        labels_path.string(), labels.shape[0], images.shape[0], images_path.filename().string()));
   }
   return {std::move(images.data),
           {labels.data.begin(), labels.data.end()},
@@ -160,9 +163,10 @@ bool is_idx(const fs::path& folder) {
 DataSplits open_idx(const fs::path& folder) {
   Part train = read_part(folder, "train"), test = read_part(folder, "t10k");
   if (train.height != test.height || train.width != test.width) {
-    throw Error(fmt::format("{}: got test images of {} x {} pixels, wanted {} x {} as in the "
-                            "training set. The files do not belong together",
-                            folder.string(), test.height, test.width, train.height, train.width));
+    throw Error(
+        fmt::format("{}: got test images of {} x {} pixels, wanted {} x {} as in the "
+                    "training set. The files do not belong together",
+                    folder.string(), test.height, test.width, train.height, train.width));
   }
   int64_t classes = kMinClasses;
   for (const Part* part : {&train, &test}) {

@@ -119,9 +119,10 @@ std::shared_ptr<const Dataset> open_split(const fs::path& folder) {
     labels.insert(labels.end(), images.size(), static_cast<int64_t>(c));
   }
   if (!empty.empty()) {
-    throw Error(fmt::format("{}: got no JPEG or PNG files for the classes {}. Add some, or remove "
-                            "the folders",
-                            folder.string(), fmt::join(empty, ", ")));
+    throw Error(
+        fmt::format("{}: got no JPEG or PNG files for the classes {}. Add some, or remove "
+                    "the folders",
+                    folder.string(), fmt::join(empty, ", ")));
   }
   return std::make_shared<ImageFolder>(folder, names, std::move(files), std::move(labels));
 }
@@ -141,10 +142,10 @@ void check_same_classes(const Dataset& train, const Dataset& test, const fs::pat
   std::vector<std::string> missing, extra;
   std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(missing));
   std::set_difference(b.begin(), b.end(), a.begin(), a.end(), std::back_inserter(extra));
-  throw Error(fmt::format("{}: got {} classes, wanted the {} of train/. Missing: {}; not in "
-                          "train/: {}. Give both the same class folders",
-                          test_folder.string(), b.size(), a.size(), names_or_none(missing),
-                          names_or_none(extra)));
+  throw Error(fmt::format(
+      "{}: got {} classes, wanted the {} of train/. Missing: {}; not in "
+      "train/: {}. Give both the same class folders",
+      test_folder.string(), b.size(), a.size(), names_or_none(missing), names_or_none(extra)));
 }
 
 std::optional<fs::path> test_folder_of(const fs::path& root) {

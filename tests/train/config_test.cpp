@@ -1,0 +1,265 @@
+#include "train/config/load.h"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "train/config/dump.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+namespace fs = std::filesystem;
+
+const fs::path kSource = UMBRA_SOURCE_DIR;
+
+std::string error_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse_config(text, "test.toml", overrides);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+std::vector<fs::path> config_files() {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(kSource / "configs")) {
+    if (entry.path().extension() == ".toml") files.push_back(entry.path());
+  }
+  return files;
+}
+
+TEST(Config, EveryConfigFileLoadsDumpsAndReloadsEqual) {
+  ASSERT_GE(config_files().size(), 5u);
+  for (const fs::path& file : config_files()) {
+    const Config config = load_config(file.string()).config;
+    for (const bool plain : {false, true}) {
+      const Config again = parse_config(dump_config(config, plain), "dumped.toml").config;
+      EXPECT_THAT(config_differences(config, again), ::testing::IsEmpty()) << file;
+    }
+  }
+}
+
+TEST(Config, EveryConfigFileOpensWithItsCommand) {
+  for (const fs::path& file : config_files()) {
+    EXPECT_THAT(read_file(file), StartsWith("# ")) << file;
+    if (file.stem() != "base") {
+      EXPECT_THAT(read_file(file), HasSubstr("#   umbra train ")) << file;
+    }
+  }
+}
+
+TEST(Config, ReferenceInDocsIsCurrent) {
+  EXPECT_EQ(read_file(kSource / "docs/config.md"), config_reference())
+      << "run: umbra config --reference > docs/config.md";
+}
+
+TEST(Config, DifferencesNameTheField) {
+  Config a, b;
+  b.optim.lr = 0.25;
+  b.teachers.emplace_back();
+  const auto differences = config_differences(a, b);
+  ASSERT_FALSE(differences.empty());
+  EXPECT_THAT(differences, ::testing::Contains("optim.lr: 0.0005 -> 0.25"));
+  EXPECT_THAT(differences, ::testing::Contains("teacher.path: (absent) -> \"\""));
+}
+
+TEST(Config, UnknownKeyNamesPlaceAndNearest) {
+  const std::string error = error_of("[optim]\nlr = 1e-3\nweigth_decay = 0.1\n");
+  EXPECT_THAT(error, StartsWith("test.toml:3:"));
+  EXPECT_THAT(error, HasSubstr("unknown key 'weigth_decay' in [optim]"));
+  EXPECT_THAT(error, HasSubstr("Did you mean 'weight_decay'?"));
+}
+
+TEST(Config, UnknownTableNamesNearest) {
+  const std::string error = error_of("[optimiser]\nlr = 1e-3\n");
+  EXPECT_THAT(error, StartsWith("test.toml:1:"));
+  EXPECT_THAT(error, HasSubstr("unknown table 'optimiser'"));
+  EXPECT_THAT(error, HasSubstr("Did you mean 'optim'?"));
+}
+
+TEST(Config, WrongTypeNamesBothTypes) {
+  const std::string error = error_of("[train]\nbatch_size = \"big\"\n");
+  EXPECT_THAT(error, StartsWith("test.toml:2:14: "));
+  EXPECT_THAT(error, HasSubstr("train.batch_size must be an integer, not string"));
+}
+
+TEST(Config, OutOfRangeNamesTheRange) {
+  EXPECT_THAT(error_of("[augment]\nhflip = 1.5\n"),
+              HasSubstr("augment.hflip = 1.5 is out of range: want 0 <= x <= 1"));
+  EXPECT_THAT(error_of("[optim]\nlr = 0.0\n"), HasSubstr("want x > 0"));
+  EXPECT_THAT(error_of("[optim]\nlr = nan\n"), HasSubstr("out of range"));
+}
+
+TEST(Config, UnknownChoiceNamesTheChoices) {
+  const std::string error = error_of("[distill]\npreset = \"shake_paper\"\n");
+  EXPECT_THAT(error, HasSubstr("Did you mean 'shake-paper'?"));
+  EXPECT_THAT(error, HasSubstr("deit-hard"));
+}
+
+TEST(Config, UnknownModelNamesNearest) {
+  EXPECT_THAT(error_of("[model]\nname = \"resnet21\"\n"), HasSubstr("Did you mean 'resnet20'?"));
+}
+
+TEST(Config, KeyOfAnotherFamilyIsUnknown) {
+  EXPECT_THAT(error_of("[model]\nname = \"resnet20\"\npatch_size = 4\n"),
+              HasSubstr("unknown key 'patch_size' in [model]"));
+}
+
+TEST(Config, PatchSizeMustDivideTheImage) {
+  const std::string error = error_of("[model]\nname = \"vit\"\nimg_size = 28\npatch_size = 5\n");
+  EXPECT_THAT(error, StartsWith("test.toml:4:14: "));
+  EXPECT_THAT(error, HasSubstr("model.patch_size = 5 does not divide the image size 28"));
+}
+
+TEST(Config, HeadsMustDivideTheWidth) {
+  EXPECT_THAT(error_of("[model]\nname = \"vit\"\nembed_dim = 64\nnum_heads = 5\n"),
+              HasSubstr("model.num_heads = 5 does not divide model.embed_dim = 64"));
+}
+
+TEST(Config, DistillationNeedsASecondHead) {
+  const std::string error = error_of(
+      "[model]\nname = \"deit_tiny_patch16_224\"\n[teacher]\npath = \"t\"\n"
+      "[distill]\npreset = \"deit-hard\"\n");
+  EXPECT_THAT(error, HasSubstr("needs a second head"));
+  EXPECT_THAT(error, HasSubstr("model.distilled = true"));
+}
+
+TEST(Config, DistillationNeedsATeacher) {
+  EXPECT_THAT(error_of("[distill]\npreset = \"shake-paper\"\n"), HasSubstr("needs a [teacher]"));
+}
+
+TEST(Config, TeacherWithoutAMethodIsRefused) {
+  EXPECT_THAT(error_of("[teacher]\npath = \"t\"\n"), HasSubstr("does not use one"));
+}
+
+TEST(Config, BadDurationShowsAGoodOne) {
+  EXPECT_THAT(error_of("[train]\nduration = \"3 weeks\"\n"), HasSubstr("300 epochs"));
+}
+
+TEST(Config, WarmupMustEndBeforeTheTraining) {
+  EXPECT_THAT(error_of("[train]\nduration = \"5 epochs\"\n"),
+              HasSubstr("schedule.warmup = 5 epochs does not end before train.duration = 5 epochs"));
+}
+
+TEST(Config, SmoothedBceIsRefused) {
+  EXPECT_THAT(error_of("[augment]\nlabel_smoothing = 0.1\n[loss]\nname = \"bce\"\n"),
+              HasSubstr("label_smoothing = 0"));
+}
+
+TEST(Config, SyntaxErrorNamesThePlace) {
+  EXPECT_THAT(error_of("[optim\nlr = 1\n"), StartsWith("test.toml:1:"));
+}
+
+TEST(Config, OverridesWinAndNameThemselves) {
+  const auto loaded = parse_config("[optim]\nlr = 1e-3\n", "test.toml",
+                                   {"optim.lr=2e-3", "data.path=/data/set", "run.seed=7"});
+  EXPECT_EQ(loaded.config.optim.lr, 2e-3);
+  EXPECT_EQ(loaded.config.data.path, "/data/set");
+  EXPECT_EQ(loaded.config.run.seed, 7);
+  EXPECT_THAT(error_of("", {"optim.lrr=1"}), StartsWith("--set optim.lrr=1: unknown key"));
+  EXPECT_THAT(error_of("", {"optim"}), HasSubstr("want table.key=value"));
+}
+
+TEST(Config, OverrideReachesIntoAListOfTeachers) {
+  const std::string text =
+      "[model]\nname = \"resnet20\"\n[distill]\npreset = \"shake-paper\"\n"
+      "[[teacher]]\npath = \"a\"\n[[teacher]]\npath = \"b\"\n";
+  const Config config = parse_config(text, "test.toml", {"teacher.1.path=c"}).config;
+  ASSERT_EQ(config.teachers.size(), 2u);
+  EXPECT_EQ(config.teachers[0].path, "a");
+  EXPECT_EQ(config.teachers[1].path, "c");
+  EXPECT_EQ(config.model.cnn.num_shadow_heads, 2) << "one shadow head per teacher";
+  EXPECT_THAT(error_of(text, {"teacher.2.path=c"}), HasSubstr("N from 0 to 1"));
+}
+
+TEST(Config, PresetSetsDefaultsThatKeysOverride) {
+  const std::string text =
+      "[teacher]\npath = \"t\"\n[distill]\npreset = \"shake-code\"\nreverse_weight = 0.5\n";
+  const DistillOptions distill = parse_config(text, "test.toml").config.distill;
+  EXPECT_EQ(distill.inherit, "mse");
+  EXPECT_EQ(distill.logit_norm, "layer_norm");
+  EXPECT_EQ(distill.shadow_ce_weight, 1.0);
+  EXPECT_EQ(distill.reverse_weight, 0.5);
+}
+
+TEST(Config, NamedModelSetsItsSizes) {
+  const Config config =
+      parse_config("[model]\nname = \"deit_small_distilled_patch16_224\"\ndepth = 6\n", "t").config;
+  EXPECT_EQ(config.model.vit.embed_dim, 384);
+  EXPECT_EQ(config.model.vit.num_heads, 6);
+  EXPECT_EQ(config.model.vit.depth, 6);
+}
+
+TEST(Config, ImageSizeIsSaidOnce) {
+  const auto size = [](const std::string& text) {
+    const Config config = parse_config(text, "t").config;
+    return std::pair(config.augment.image_size, config.model.vit.img_size);
+  };
+  EXPECT_EQ(size("[augment]\nimage_size = 384\n"), std::pair(int64_t{384}, int64_t{384}));
+  EXPECT_EQ(size("[model]\nimg_size = 384\n"), std::pair(int64_t{384}, int64_t{384}));
+  EXPECT_THAT(error_of("[augment]\nimage_size = 224\n[model]\nimg_size = 384\n"),
+              HasSubstr("model.img_size = 384 but augment.image_size = 224"));
+}
+
+TEST(Config, ExtendsTakesTheOtherFileFirst) {
+  const fs::path folder = fs::temp_directory_path() / "umbra_extends_test";
+  fs::create_directories(folder);
+  std::ofstream(folder / "base.toml") << "[optim]\nlr = 1e-3\neps = 1e-6\n";
+  std::ofstream(folder / "top.toml") << "extends = \"base.toml\"\n[optim]\nlr = 2e-3\n";
+  std::ofstream(folder / "bad.toml") << "extends = \"base.toml\"\n[optim]\nbogus = 1\n";
+  std::ofstream(folder / "cycle.toml") << "extends = \"cycle.toml\"\n";
+  const Config config = load_config((folder / "top.toml").string()).config;
+  EXPECT_EQ(config.optim.lr, 2e-3);
+  EXPECT_EQ(config.optim.eps, 1e-6);
+  const auto error = [&](const char* file) -> std::string {
+    try {
+      load_config((folder / file).string());
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "(no error)";
+  };
+  EXPECT_THAT(error("bad.toml"), HasSubstr("bad.toml:3:1: unknown key 'bogus'"));
+  EXPECT_THAT(error("cycle.toml"), HasSubstr("cycle"));
+  EXPECT_THAT(error("absent.toml"), HasSubstr("cannot read"));
+  fs::remove_all(folder);
+}
+
+TEST(Config, DataDecidesClassesAndChannels) {
+  LoadedConfig loaded = parse_config("[augment]\nmean = [0.5]\nstd = [0.5]\n", "t");
+  check_against_data(loaded.config, loaded.sources, 10, 1);
+  EXPECT_EQ(loaded.config.model.num_classes, 10);
+  EXPECT_EQ(loaded.config.model.in_chans, 1);
+  LoadedConfig colour = parse_config("", "t");
+  EXPECT_THROW(check_against_data(colour.config, colour.sources, 10, 1), ConfigError);
+  LoadedConfig fewer = parse_config("[model]\nnum_classes = 5\n", "t");
+  EXPECT_THROW(check_against_data(fewer.config, fewer.sources, 10, 3), ConfigError);
+}
+
+TEST(Duration, ParsesEpochsStepsAndSamples) {
+  EXPECT_EQ(Duration::parse("300 epochs"), Duration::epochs(300));
+  EXPECT_EQ(Duration::parse("0.5 epochs"), Duration::epochs(0.5));
+  EXPECT_EQ(Duration::parse("20_000 steps"), Duration::steps(20000));
+  EXPECT_EQ(Duration::parse("7"), Duration::epochs(7));
+  for (const char* bad : {"", "steps", "1.5 steps", "-3 epochs", "3 weeks", "1e3 steps"}) {
+    EXPECT_EQ(Duration::parse(bad), std::nullopt) << bad;
+  }
+}
+
+TEST(Duration, BecomesSteps) {
+  const StepMath math{.steps_per_epoch = 15, .samples_per_step = 64};
+  EXPECT_EQ(math.steps(Duration::epochs(2)), 30);
+  EXPECT_EQ(math.steps(Duration::steps(7)), 7);
+  EXPECT_EQ(math.steps({640, Duration::Unit::kSamples}), 10);
+  EXPECT_DOUBLE_EQ(math.epochs(Duration::steps(30)), 2.0);
+}
+
+}  // namespace
+}  // namespace umbra

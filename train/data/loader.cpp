@@ -1,0 +1,233 @@
+#include "train/data/loader.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "augment/pipeline.h"
+#include "augment/rng.h"
+#include "train/error.h"
+
+namespace umbra {
+namespace {
+
+using augment::Purpose;
+using augment::Rng;
+using Order = std::shared_ptr<const std::vector<int64_t>>;
+
+// The orders of the epochs in work, each drawn once.
+class Orders {
+ public:
+  Orders(int64_t size, uint64_t seed) : size_(size), seed_(seed) {}
+
+  Order of(int64_t epoch) {
+    const std::lock_guard lock(mutex_);
+    Order& order = orders_[epoch];
+    if (!order) order = std::make_shared<std::vector<int64_t>>(epoch_order(size_, seed_, epoch));
+    const Order found = order;
+    while (orders_.size() > kKept) {
+      const auto oldest = orders_.begin(), newest = std::prev(orders_.end());
+      orders_.erase(oldest->first == epoch ? newest : oldest);
+    }
+    return found;
+  }
+
+ private:
+  static constexpr size_t kKept = 3;
+
+  const int64_t size_;
+  const uint64_t seed_;
+  std::mutex mutex_;
+  std::map<int64_t, Order> orders_;
+};
+
+void copy_rows(const cv::Mat& view, uint8_t* out) {
+  const size_t row = view.cols * view.elemSize();
+  for (int y = 0; y < view.rows; ++y) std::memcpy(out + y * row, view.ptr(y), row);
+}
+
+}  // namespace
+
+std::vector<int64_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch) {
+  std::vector<int64_t> order(size);
+  std::iota(order.begin(), order.end(), 0);
+  Rng rng({seed, Purpose::kShuffle, 0, static_cast<uint32_t>(epoch)});
+  for (int64_t i = size - 1; i > 0; --i) std::swap(order[i], order[rng.below(i + 1)]);
+  return order;
+}
+
+// A batch is known by its position, counted from the first batch of epoch 0. Workers take
+// positions in order, at most `prefetch` ahead of the caller; results wait in `ready_`.
+struct Loader::State {
+ public:
+  State(std::shared_ptr<const Dataset> dataset, const augment::AugmentOptions& augment,
+        const LoaderOptions& options)
+      : dataset_(std::move(dataset)),
+        augment_(augment),
+        options_(options),
+        orders_(dataset_->size(), options.seed) {
+    TORCH_CHECK(options.batch_size > 0, "batch_size must be positive");
+    TORCH_CHECK(options.workers >= 0 && options.prefetch >= 0, "workers, prefetch: negative");
+    const int64_t size = dataset_->size(), batch = options.batch_size;
+    const bool drop_last = options.train && options.drop_last;
+    batches_ = drop_last ? size / batch : (size + batch - 1) / batch;
+    end_ = options.train ? std::numeric_limits<int64_t>::max() : batches_;
+    if (batches_ == 0) {
+      throw Error(
+          fmt::format("data: got {} samples, wanted at least one {}. Give more samples, a "
+                      "smaller batch size or data.drop_last = false",
+                      size, drop_last ? fmt::format("batch of {}", batch) : "sample"));
+    }
+  }
+
+  ~State() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      ++generation_;
+    }
+    work_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  int64_t batches() const { return batches_; }
+
+  void seek(int64_t epoch, int64_t batch) {
+    TORCH_CHECK(epoch >= 0 && batch >= 0 && batch <= batches_, "seek to batch ", batch,
+                " of epoch ", epoch, ", which has ", batches_);
+    const std::lock_guard lock(mutex_);
+    ++generation_;
+    ready_.clear();
+    next_ = claimed_ = options_.train ? epoch * batches_ + batch : batch;
+    work_.notify_all();
+  }
+
+  bool next(RawBatch& batch) {
+    if (options_.workers == 0) {
+      if (next_ >= end_) return false;
+      batch = prepare(next_++, generation_);
+      return true;
+    }
+    start_workers();
+    std::unique_lock lock(mutex_);
+    if (next_ >= end_) return false;
+    done_.wait(lock, [&] { return ready_.contains(next_); });
+    Outcome outcome = std::move(ready_.extract(next_).mapped());
+    ++next_;
+    lock.unlock();
+    work_.notify_one();
+    if (outcome.error) std::rethrow_exception(outcome.error);
+    batch = std::move(outcome.batch);
+    return true;
+  }
+
+ private:
+  struct Outcome {
+    RawBatch batch;
+    std::exception_ptr error;
+  };
+
+  void start_workers() {
+    if (!workers_.empty()) return;
+    for (int64_t i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { work(); });
+  }
+
+  bool may_claim() const {
+    return claimed_ < end_ && claimed_ - next_ < std::max<int64_t>(options_.prefetch, 1);
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      work_.wait(lock, [&] { return stopping_ || may_claim(); });
+      if (stopping_) return;
+      const int64_t position = claimed_++;
+      const uint64_t generation = generation_;
+      lock.unlock();
+      Outcome outcome = attempt(position, generation);
+      lock.lock();
+      if (generation != generation_) continue;
+      ready_.emplace(position, std::move(outcome));
+      done_.notify_one();
+    }
+  }
+
+  Outcome attempt(int64_t position, uint64_t generation) {
+    try {
+      return {prepare(position, generation), nullptr};
+    } catch (...) {
+      return {{}, std::current_exception()};
+    }
+  }
+
+  // Gives up, with an unfinished batch, when the generation is over.
+  RawBatch prepare(int64_t position, uint64_t generation) {
+    const int64_t epoch = position / batches_;
+    const int64_t first = position % batches_ * options_.batch_size;
+    const int64_t count = std::min(options_.batch_size, dataset_->size() - first);
+    const int64_t side = augment_.image_size, channels = dataset_->channels();
+    const Order order = options_.train ? orders_.of(epoch) : nullptr;
+    RawBatch batch{at::empty({count, side, side, channels}, at::kByte),
+                   at::empty({count}, at::kLong), at::empty({count}, at::kLong)};
+    for (int64_t i = 0; i < count && generation == generation_; ++i) {
+      const int64_t index = order ? (*order)[first + i] : first + i;
+      batch.labels.data_ptr<int64_t>()[i] = dataset_->label(index);
+      batch.indices.data_ptr<int64_t>()[i] = index;
+      const cv::Mat pixels = view(index, epoch);
+      TORCH_CHECK(pixels.rows == side && pixels.cols == side && pixels.channels() == channels,
+                  "sample ", index, ": a view of ", pixels.rows, " x ", pixels.cols, " x ",
+                  pixels.channels(), " instead of ", side, " x ", side, " x ", channels);
+      copy_rows(pixels, batch.images.data_ptr<uint8_t>() + i * side * side * channels);
+    }
+    if (!options_.pin_memory) return batch;
+    return {batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices.pin_memory()};
+  }
+
+  cv::Mat view(int64_t index, int64_t epoch) const {
+    const cv::Mat image = dataset_->image(index);
+    if (!options_.train) return augment::eval_view(image, augment_);
+    Rng rng({options_.seed, Purpose::kGeometry, static_cast<uint64_t>(index),
+             static_cast<uint32_t>(epoch), /*repeat=*/0});
+    return augment::train_view(image, augment_, rng);
+  }
+
+  const std::shared_ptr<const Dataset> dataset_;
+  const augment::AugmentOptions augment_;
+  const LoaderOptions options_;
+  int64_t batches_ = 0;  // per epoch
+  int64_t end_ = 0;      // the position where next() stops
+  Orders orders_;
+
+  std::mutex mutex_;
+  std::condition_variable work_, done_;
+  int64_t next_ = 0;                     // position the caller gets next
+  int64_t claimed_ = 0;                  // position the next free worker takes
+  std::atomic<uint64_t> generation_{0};  // a seek starts a new one; what is older is discarded
+  bool stopping_ = false;
+  std::map<int64_t, Outcome> ready_;
+  std::vector<std::thread> workers_;
+};
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, const augment::AugmentOptions& augment,
+               const LoaderOptions& options)
+    : state_(std::make_unique<State>(std::move(dataset), augment, options)) {}
+
+Loader::~Loader() = default;
+
+int64_t Loader::batches_per_epoch() const { return state_->batches(); }
+
+void Loader::seek(int64_t epoch, int64_t batch) { state_->seek(epoch, batch); }
+
+bool Loader::next(RawBatch& batch) { return state_->next(batch); }
+
+}  // namespace umbra

@@ -43,4 +43,5 @@ list(TRANSFORM _torch_libs APPEND ".so")
 # --no-as-needed: libtorch_cuda registers its kernels when loaded; no symbol of it is named here.
 target_link_options(umbra_torch INTERFACE
   "LINKER:--no-as-needed" "LINKER:-rpath,${UMBRA_TORCH}/lib")
-target_link_libraries(umbra_torch INTERFACE ${_torch_libs})
+# stdc++ first: the wheel's libraries export a std::filesystem of their own, whose remove_all crashes.
+target_link_libraries(umbra_torch INTERFACE stdc++ ${_torch_libs})

@@ -37,10 +37,9 @@ TEST(ImageParity, ResizeIsPillows) {
     const cv::Mat image = to_image(expected.at(fmt::format("resize_{}/input", i)));
     for (const std::string mode : {"bilinear", "bicubic"}) {
       SCOPED_TRACE(fmt::format("case {}, {}", i, mode));
-      expect_nearly_equal_bytes(
-          augment::resize(image, cases[i].at("width"), cases[i].at("height"),
-                          augment::parse_interpolation(mode)),
-          expected.at(fmt::format("resize_{}/{}", i, mode)));
+      expect_nearly_equal_bytes(augment::resize(image, cases[i].at("width"), cases[i].at("height"),
+                                                augment::parse_interpolation(mode)),
+                                expected.at(fmt::format("resize_{}/{}", i, mode)));
     }
   }
 }

@@ -63,8 +63,9 @@ TEST_P(OptimizerParity, TenLossesAreTheSame) {
   expect_close(losses, expected.at("float32/losses"), 1e-5);
 }
 
-// In double precision, so that weights whose true gradient is zero (the key part of qkv.bias) can be
-// compared, too: AdamW and LAMB would scale the rounding noise of single precision up to a full step.
+// In double precision, so that weights whose true gradient is zero (the key part of qkv.bias) can
+// be compared, too: AdamW and LAMB would scale the rounding noise of single precision up to a full
+// step.
 TEST_P(OptimizerParity, WeightsAfterTenStepsAreTheSame) {
   const TensorMap expected = truth("optim_" + GetParam());
   vit::VisionTransformer model = small_distilled();

@@ -26,7 +26,8 @@ TEST(ScheduleParity, EveryRateIsTheReferences) {
     SCOPED_TRACE(fmt::format("{} per {}", item.at("kind").get<std::string>(),
                              item.at("per").get<std::string>()));
     const Schedule schedule = schedule_of(item);
-    const int64_t stride = item.at("per") == "epoch" ? item.at("steps_per_epoch").get<int64_t>() : 1;
+    const int64_t stride =
+        item.at("per") == "epoch" ? item.at("steps_per_epoch").get<int64_t>() : 1;
     const auto values = item.at("values").get<std::vector<double>>();
     for (size_t i = 0; i < values.size(); ++i) {
       const auto first = static_cast<int64_t>(i) * stride;

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <optional>
-#include <utility>
+#include <sstream>
 
 #include <fmt/format.h>
 
-#include "train/data/file_bytes.h"
 #include "train/data/memory_dataset.h"
 #include "train/error.h"
+#include "train/files.h"
 
 namespace umbra {
 namespace {
@@ -48,7 +48,7 @@ std::optional<fs::path> find_files(const fs::path& folder, const Layout& layout)
   return std::nullopt;
 }
 
-std::vector<uint8_t> read_records(const fs::path& path, const Layout& layout) {
+std::string read_records(const fs::path& path, const Layout& layout) {
   if (!fs::is_regular_file(path)) {
     throw Error(
         fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
@@ -56,7 +56,7 @@ std::vector<uint8_t> read_records(const fs::path& path, const Layout& layout) {
                     path.string(), layout.name, fmt::join(layout.train_files, ", "),
                     layout.test_file, layout.names_file));
   }
-  std::vector<uint8_t> bytes = read_file(path);
+  std::string bytes = read_file(path);
   const auto record = static_cast<size_t>(layout.label_bytes + kImage);
   if (bytes.empty() || bytes.size() % record != 0) {
     throw Error(
@@ -70,12 +70,13 @@ std::vector<uint8_t> read_records(const fs::path& path, const Layout& layout) {
 // Appends the file's samples, planar records turned to interleaved images; returns their number.
 int64_t append(const fs::path& path, const Layout& layout, std::vector<uint8_t>& pixels,
                std::vector<int64_t>& labels) {
-  const std::vector<uint8_t> bytes = read_records(path, layout);
+  const std::string bytes = read_records(path, layout);
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   const int64_t record = layout.label_bytes + kImage;
   const int64_t count = static_cast<int64_t>(bytes.size()) / record;
   pixels.reserve(pixels.size() + count * kImage);
   for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* planes = bytes.data() + i * record + layout.label_bytes;
+    const uint8_t* planes = data + i * record + layout.label_bytes;
     const int64_t label = planes[-1];
     if (label >= layout.classes) {
       throw Error(
@@ -92,16 +93,11 @@ int64_t append(const fs::path& path, const Layout& layout, std::vector<uint8_t>&
 }
 
 std::vector<std::string> read_names(const fs::path& path, const Layout& layout) {
-  const std::vector<uint8_t> bytes = read_file(path);
+  std::istringstream text(read_file(path));
   std::vector<std::string> names;
-  std::string line;
-  for (size_t i = 0; i <= bytes.size(); ++i) {
-    const char c = i < bytes.size() ? static_cast<char>(bytes[i]) : '\n';
-    if (c != '\n' && c != '\r') {
-      line += c;
-    } else if (!line.empty()) {
-      names.push_back(std::exchange(line, {}));
-    }
+  for (std::string line; std::getline(text, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) names.push_back(line);
   }
   if (static_cast<int64_t>(names.size()) != layout.classes) {
     throw Error(fmt::format("{}: got {} class names, wanted {}. Unpack the archive again",

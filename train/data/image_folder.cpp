@@ -13,8 +13,8 @@
 #include <fmt/ranges.h>
 
 #include "augment/image.h"
-#include "train/data/file_bytes.h"
 #include "train/error.h"
+#include "train/files.h"
 
 namespace umbra {
 namespace {
@@ -39,9 +39,9 @@ class ImageFolder : public Dataset {
 
   cv::Mat image(int64_t index) const override {
     const fs::path path = root_ / files_.at(index);
-    const std::vector<uint8_t> bytes = read_file(path);
+    const std::string bytes = read_file(path);
     try {
-      return augment::decode_image(bytes);
+      return augment::decode_image({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
     } catch (const augment::ImageError& error) {
       throw Error(fmt::format("cannot decode {}: {}. Replace or remove the file", path.string(),
                               error.what()));

@@ -1,0 +1,160 @@
+#include "augment/mix.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support.h"
+
+namespace umbra::augment {
+namespace {
+
+using test::expect_close;
+
+constexpr double kTolerance = 1e-6;
+
+AugmentOptions mix_options(double mixup, double cutmix) {
+  AugmentOptions options;
+  options.mixup_alpha = mixup;
+  options.cutmix_alpha = cutmix;
+  return options;
+}
+
+MixDraw mixup(double lambda) { return {.lambda = lambda}; }
+
+// Image i is full of the number 10 * i + 1, all channels alike.
+torch::Tensor numbered_images(int64_t count, int64_t height, int64_t width) {
+  return (torch::arange(count) * 10 + 1)
+      .to(torch::kFloat32)
+      .view({count, 1, 1, 1})
+      .expand({count, 3, height, width})
+      .contiguous();
+}
+
+TEST(MixTargets, AreSmoothedAndMixed) {
+  const torch::Tensor targets = mix_targets(torch::tensor({0, 1}), 4, 0.1, mixup(0.7));
+  const torch::Tensor wanted =
+      torch::tensor({{0.655, 0.295, 0.025, 0.025}, {0.295, 0.655, 0.025, 0.025}}, torch::kFloat32);
+  EXPECT_EQ(targets.scalar_type(), torch::kFloat32);
+  expect_close(targets, wanted, kTolerance);
+}
+
+TEST(MixTargets, AreOneHotWithoutSmoothingAndMixing) {
+  const torch::Tensor targets = mix_targets(torch::tensor({2, 0}), 3, 0.0, {});
+  EXPECT_TRUE(targets.equal(torch::tensor({{0, 0, 1}, {1, 0, 0}}, torch::kFloat32)));
+}
+
+TEST(MixTargets, SumToOne) {
+  const torch::Tensor targets = mix_targets(torch::tensor({0, 3, 2, 2, 4}), 5, 0.1, mixup(0.3));
+  expect_close(targets.sum(1), torch::ones(5), kTolerance);
+}
+
+TEST(MixTargets, OddBatchLeavesTheMiddleToItself) {
+  const torch::Tensor targets = mix_targets(torch::tensor({0, 1, 2}), 3, 0.0, mixup(0.75));
+  const torch::Tensor wanted =
+      torch::tensor({{0.75, 0, 0.25}, {0, 1, 0}, {0.25, 0, 0.75}}, torch::kFloat32);
+  expect_close(targets, wanted, kTolerance);
+}
+
+TEST(MixImages, MixupIsTheWeightedSumWithTheMirroredPartner) {
+  const torch::Tensor mixed = mix_images(numbered_images(3, 2, 2), mixup(0.75));
+  const torch::Tensor wanted = torch::tensor({0.75 * 1 + 0.25 * 21, 11.0, 0.75 * 21 + 0.25 * 1});
+  expect_close(mixed, wanted.view({3, 1, 1, 1}).expand({3, 3, 2, 2}), kTolerance);
+}
+
+TEST(MixImages, CutMixPastesThePartnersBox) {
+  const MixDraw draw{.lambda = 1 - 2.0 / 12, .cutmix = true, .y0 = 1, .y1 = 2, .x0 = 1, .x1 = 3};
+  const torch::Tensor mixed = mix_images(numbered_images(3, 3, 4), draw);
+  const torch::Tensor first =
+      torch::tensor({{1, 1, 1, 1}, {1, 21, 21, 1}, {1, 1, 1, 1}}, torch::kFloat32);
+  const torch::Tensor last =
+      torch::tensor({{21, 21, 21, 21}, {21, 1, 1, 21}, {21, 21, 21, 21}}, torch::kFloat32);
+  for (int64_t channel = 0; channel < 3; ++channel) {
+    EXPECT_TRUE(mixed[0][channel].equal(first));
+    EXPECT_TRUE(mixed[1][channel].equal(torch::full({3, 4}, 11.0)));
+    EXPECT_TRUE(mixed[2][channel].equal(last));
+  }
+}
+
+TEST(MixImages, LeavesItsInputAlone) {
+  const torch::Tensor images = numbered_images(2, 4, 4), before = images.clone();
+  mix_images(images, mixup(0.5));
+  mix_images(images, {.lambda = 0.75, .cutmix = true, .y0 = 0, .y1 = 2, .x0 = 0, .x1 = 2});
+  EXPECT_TRUE(images.equal(before));
+}
+
+TEST(MixImages, WithoutADrawChangesNothing) {
+  const torch::Tensor images = numbered_images(2, 4, 4);
+  EXPECT_TRUE(mix_images(images, {}).equal(images));
+}
+
+TEST(DrawMix, DrawsNothingWhenOff) {
+  AugmentOptions never = mix_options(0.8, 1.0);
+  never.mix_prob = 0.0;
+  Rng rng({0});
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(draw_mix(rng, mix_options(0, 0), 8, 8).lambda, 1.0);
+    EXPECT_EQ(draw_mix(rng, never, 8, 8).lambda, 1.0);
+  }
+}
+
+TEST(DrawMix, CutMixLambdaIsTheShareOutsideTheBox) {
+  Rng rng({1});
+  double smallest = 1.0;
+  for (int i = 0; i < 2000; ++i) {
+    const MixDraw draw = draw_mix(rng, mix_options(0, 1.0), 12, 20);
+    ASSERT_TRUE(draw.cutmix);
+    ASSERT_TRUE(0 <= draw.y0 && draw.y0 <= draw.y1 && draw.y1 <= 12);
+    ASSERT_TRUE(0 <= draw.x0 && draw.x0 <= draw.x1 && draw.x1 <= 20);
+    const double area = static_cast<double>((draw.y1 - draw.y0) * (draw.x1 - draw.x0));
+    ASSERT_DOUBLE_EQ(draw.lambda, 1 - area / 240);
+    smallest = std::min(smallest, draw.lambda);
+  }
+  EXPECT_LT(smallest, 0.2);
+}
+
+TEST(DrawMix, CutMixBoxAgreesWithTheImage) {
+  Rng rng({2});
+  for (int i = 0; i < 50; ++i) {
+    const MixDraw draw = draw_mix(rng, mix_options(0, 1.0), 9, 7);
+    const torch::Tensor mixed = mix_images(numbered_images(2, 9, 7), draw);
+    const double own = (mixed[0][0] == 1).to(torch::kFloat64).mean().item<double>();
+    ASSERT_NEAR(own, draw.lambda, 1e-12);
+  }
+}
+
+// Fixed seeds; a right function with random ones would fail about once in a million (4.9 sigma).
+TEST(DrawMix, MixupLambdaIsBeta) {
+  constexpr int kDraws = 20000;
+  Rng rng({3});
+  double sum = 0, squares = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const MixDraw draw = draw_mix(rng, mix_options(0.8, 0), 8, 8);
+    ASSERT_FALSE(draw.cutmix);
+    sum += draw.lambda;
+    squares += std::pow(draw.lambda - 0.5, 2);
+  }
+  const double variance = 0.25 / 2.6;  // of Beta(0.8, 0.8)
+  EXPECT_NEAR(sum / kDraws, 0.5, 4.9 * std::sqrt(variance / kDraws));
+  EXPECT_NEAR(squares / kDraws, variance, 4.9 * 0.25 / std::sqrt(12.0 * kDraws));
+}
+
+TEST(DrawMix, SwitchesAsOftenAsAsked) {
+  constexpr int kDraws = 20000;
+  AugmentOptions options = mix_options(0.8, 1.0);
+  options.mix_prob = 0.5;
+  options.switch_prob = 0.3;
+  Rng rng({4});
+  int cutmix = 0, mixups = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const MixDraw draw = draw_mix(rng, options, 32, 32);
+    (draw.cutmix ? cutmix : mixups) += draw.cutmix || draw.lambda != 1.0;
+  }
+  const auto near = [](int count, double wanted) {
+    const double sigma = std::sqrt(wanted * (1 - wanted) / kDraws);
+    EXPECT_NEAR(static_cast<double>(count) / kDraws, wanted, 4.9 * sigma);
+  };
+  near(cutmix, 0.5 * 0.3);
+  near(mixups, 0.5 * 0.7);
+}
+
+}  // namespace
+}  // namespace umbra::augment

@@ -111,7 +111,7 @@ void RunLog::rewind(const std::filesystem::path& folder, int64_t step) {
   std::string kept;
   for (std::string line; std::getline(file, line);) {
     const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (row.is_object() && row.value("step", int64_t{0}) <= step) kept += line + "\n";
+    if (step > 0 && row.is_object() && row.value("step", step + 1) <= step) kept += line + "\n";
   }
   file.close();
   write_file_synced(path, kept);

@@ -37,7 +37,7 @@ class RunLog {
   // Redraws the bar (at most ten times a second): `done` of `total` steps.
   void progress(const std::string& line, double done, double total);
 
-  // Removes rows of metrics.jsonl beyond `step`: they are about to be computed again.
+  // Removes rows of metrics.jsonl beyond `step` (all, for 0): they are about to be made again.
   static void rewind(const std::filesystem::path& folder, int64_t step);
 
  private:

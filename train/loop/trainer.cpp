@@ -347,8 +347,10 @@ void Trainer::check_teachers() {
     const HeadScore& head = result.head("class");
     log_->info(fmt::format("teacher {}: top-1 {:.2f} top-5 {:.2f} loss {:.3f}", teacher.name(),
                            head.top1, head.top5, head.loss));
-    log_->row({{"kind", "teacher"}, {"step", 0}, {"teacher", i}, {"name", teacher.name()},
-               {"top1", head.top1}, {"top5", head.top5}, {"loss", head.loss}});
+    if (step_ == 0) {
+      log_->row({{"kind", "teacher"}, {"step", 0}, {"teacher", i}, {"name", teacher.name()},
+                 {"top1", head.top1}, {"top5", head.top5}, {"loss", head.loss}});
+    }
     const double expected = config_.teachers[i].expect_top1;
     if (head.top1 >= expected) continue;
     throw ConfigError(fmt::format(

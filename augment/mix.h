@@ -21,7 +21,7 @@ struct MixDraw {
 // lambda is then corrected to the true area.
 MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width);
 
-// images [B, C, H, W] float -> a new tensor of the same shape.
+// images [B, C, H, W] float -> the same shape; `images` itself where nothing is mixed.
 torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw);
 
 // labels [B] int64 -> soft targets [B, num_classes] float32: off = eps / C, on = 1 - eps + off.

@@ -75,7 +75,7 @@ umbra_setup() (
       echo "-- Python packages: installing $* into $venv"
       "${pip[@]}" "$@"
       "$venv/bin/python" -c "$check" 2>/dev/null || "${pip[@]}" --force-reinstall --no-deps "$@"
-      "$venv/bin/python" -c "$check" || fail "the packages in $venv do not load: delete it and retry"
+      "$venv/bin/python" -W ignore -c "$check" || fail "the packages in $venv do not load: delete it and retry"
     fi
     touch "$marker"
   }

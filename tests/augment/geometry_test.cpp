@@ -1,5 +1,6 @@
 #include "augment/geometry.h"
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <opencv2/core.hpp>
 

@@ -52,7 +52,7 @@ for delay in 1.3 1.7 1.1 1.9 1.5; do
   sleep "$delay"
   if kill -KILL $pid 2> /dev/null; then kills=$((kills + 1)); fi
   wait $pid 2> /dev/null || true
-  ls "$work/killed/checkpoints" 2> /dev/null | tr '\n' ' '
+  ls "$work/killed/checkpoints" 2> /dev/null | tr '\n' ' ' || true
 done
 echo "killed $kills times"
 "$umbra" train "$config" --out "$work/killed" --resume --quiet

@@ -71,6 +71,10 @@ void check_distill(const Config& c, const Checker& check) {
   check.require(needs_teacher || teachers == 0, "teacher",
                 "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
                 "not use one: remove [teacher]");
+  check.require(!shake || o.task_weight + o.student_mutual_weight + o.direct_weight > 0.0,
+                "distill.task_weight",
+                "nothing trains the class head: set distill.task_weight, student_mutual_weight or "
+                "direct_weight above 0");
   check.require(shake || teachers == 1, "teacher",
                 "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several", o.method,
                 teachers);

@@ -13,15 +13,16 @@ namespace {
 
 constexpr int kMaxExtends = 16;
 
-std::string place_of(const toml::node& node) {
-  const toml::source_region& source = node.source();
+std::string place_of(const toml::source_region& source) {
   const std::string file = source.path ? *source.path : "config";
   if (file.starts_with("--set ")) return file + ": ";
   return fmt::format("{}:{}:{}: ", file, source.begin.line, source.begin.column);
 }
 
-[[noreturn]] void fail(const toml::node& node, const std::string& message) {
-  throw ConfigError(place_of(node) + message);
+// `where` is a node or a key: both know where they stand.
+template <class Where>
+[[noreturn]] void fail(const Where& where, const std::string& message) {
+  throw ConfigError(place_of(where.source()) + message);
 }
 
 // Lays `over` upon `base`: tables merge, everything else is replaced. Nodes are moved, because only
@@ -45,7 +46,7 @@ void merge(toml::table& base, toml::table&& over) {
       }
     } else {
       node.visit([&](auto&& value) {
-        base.insert_or_assign(key.str(), std::move(value));
+        base.insert_or_assign(key, std::move(value));
       });
     }
   }
@@ -153,7 +154,7 @@ class Reader {
     for (auto&& [key, node] : root_) {
       const std::string name(key.str());
       if (std::find(known_tables_.begin(), known_tables_.end(), name) == known_tables_.end()) {
-        fail(node, fmt::format("unknown {} '{}'.{}", node.is_table() ? "table" : "key", name,
+        fail(key, fmt::format("unknown {} '{}'.{}", node.is_table() ? "table" : "key", name,
                                nearest_hint(name, known_tables_)));
       }
     }
@@ -183,15 +184,15 @@ class Reader {
   template <class Options>
   void read(const toml::table& table, const std::string& prefix, Options& options) {
     apply_presets(table, options);
-    sources_.record(prefix, place_of(table));
+    sources_.record(prefix, place_of(table.source()));
     std::vector<std::string> known;
     fields([&](const char* name, auto&, const Accepts&, const char*) { known.emplace_back(name); },
            options);
     for (auto&& [key, node] : table) {
       const std::string name(key.str());
       if (std::find(known.begin(), known.end(), name) == known.end()) {
-        fail(node, fmt::format("unknown key '{}' in [{}].{}", name, prefix,
-                               nearest_hint(name, known)));
+        fail(key, fmt::format("unknown key '{}' in [{}].{}", name, prefix,
+                              nearest_hint(name, known)));
       }
     }
     fields(
@@ -199,7 +200,7 @@ class Reader {
           const toml::node* node = table.get(name);
           if (!node) return;
           const std::string key = prefix + "." + name;
-          sources_.record(key, place_of(*node));
+          sources_.record(key, place_of(node->source()));
           read_value(*node, key, accepts, value);
         },
         options);

@@ -109,7 +109,8 @@ class Sgd : public Optimizer {
     const Active active(groups_[g]);
     if (active.params.empty()) return;
     Tensors params = active.params, grads = active.grads;
-    Tensors momentum = active.select(momentum_[g]);
+    Tensors momentum;  // the kernel wants none where there is no momentum
+    if (options_.momentum > 0.0) momentum = active.select(momentum_[g]);
     // The buffers start at zero, so the first step is the plain gradient, as in PyTorch.
     at::_fused_sgd_(params, grads, momentum, groups_[g].weight_decay, options_.momentum, lr,
                     /*dampening=*/0.0, options_.nesterov, /*maximize=*/false,

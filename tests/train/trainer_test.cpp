@@ -1,0 +1,295 @@
+// The loop as a whole, on toy images: every objective learns, a run cut anywhere ends with the same
+// bits, and what a run leaves behind can be read again.
+#include "train/loop/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support.h"
+#include "train/files.h"
+
+namespace umbra {
+namespace {
+
+using test::TemporaryFolder;
+using ::testing::HasSubstr;
+
+constexpr const char* kStudent = R"(
+[run]
+device = "cpu"
+precision = "fp32"
+[augment]
+image_size = 16
+crop = "pad"
+crop_padding = 2
+mean = [0.5]
+std = [0.5]
+[model]
+name = "vit"
+patch_size = 4
+embed_dim = 32
+depth = 2
+num_heads = 2
+distilled = true
+[optim]
+lr = 3e-3
+[schedule]
+warmup = "4 steps"
+[train]
+duration = "40 steps"
+batch_size = 32
+[log]
+every = "5 steps"
+[eval]
+every = "20 steps"
+[checkpoint]
+every = "20 steps"
+)";
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    test::write_toy_idx(folder_ / "data", 320, 80, 4, 16);
+    test::write_bytes(folder_ / "student.toml", kStudent);
+  }
+
+  // Trains in the run folder `name`; returns the run's summary.
+  nlohmann::json train(const std::string& name, std::vector<std::string> overrides,
+                       const std::optional<std::string>& resume = std::nullopt) {
+    overrides.push_back("data.path=" + (folder_ / "data").string());
+    const StopSignal stop;
+    Trainer trainer(load_config((folder_ / "student.toml").string(), overrides), run(name),
+                    Terminal::kQuiet, resume);
+    return trainer.fit(stop);
+  }
+
+  std::string train_teacher() {
+    const std::string name = "teacher";
+    if (!run(name).exists()) {
+      test::write_bytes(folder_ / "teacher.toml", teacher_config());
+      const StopSignal stop;
+      Trainer trainer(load_config((folder_ / "teacher.toml").string(),
+                                  {"data.path=" + (folder_ / "data").string()}),
+                      run(name), Terminal::kQuiet, std::nullopt);
+      trainer.fit(stop);
+    }
+    return (folder_ / name).string();
+  }
+
+  // The student's config with a CNN in place of the ViT.
+  static std::string teacher_config() {
+    std::string text = kStudent;
+    const size_t begin = text.find("name = \"vit\""), end = text.find("[optim]");
+    text.replace(begin, end - begin, "name = \"resnet8\"\n");
+    text.replace(text.find("mean = [0.5]"), 12, "mean = [0.4]");
+    text.replace(text.find("lr = 3e-3"), 9, "name = \"sgd\"\nlr = 0.1");
+    return text;
+  }
+
+  RunFolder run(const std::string& name) { return RunFolder(folder_ / name); }
+
+  TensorMap weights(const std::string& name, const std::string& group = "model") {
+    return read_checkpoint(run(name).checkpoints().resolve("last")).tensors.at(group);
+  }
+
+  std::vector<nlohmann::json> rows(const std::string& name, const std::string& kind) {
+    std::vector<nlohmann::json> rows;
+    std::istringstream file(read_file(folder_ / name / "metrics.jsonl"));
+    for (std::string line; std::getline(file, line);) {
+      const auto row = nlohmann::json::parse(line);
+      if (row["kind"] == kind) rows.push_back(row);
+    }
+    return rows;
+  }
+
+  static void expect_same_bits(const TensorMap& a, const TensorMap& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (const auto& [name, tensor] : a) EXPECT_TRUE(tensor.equal(b.at(name))) << name;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(TrainerTest, LearnsTheToyTask) {
+  const auto summary = train("run", {"train.duration=120 steps"});
+  EXPECT_GT(summary["last"]["raw"]["class"]["top1"].get<double>(), 80.0);
+  const auto train_rows = rows("run", "train");
+  ASSERT_EQ(train_rows.size(), 24u);
+  EXPECT_LT(train_rows.back()["loss"], train_rows.front()["loss"]);
+  EXPECT_GT(train_rows.back()["images_per_second"], 0.0);
+  for (const char* file : {"resolved.toml", "metrics.jsonl", "log.txt", "summary.json"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / file)) << file;
+  }
+}
+
+TEST_F(TrainerTest, EveryPresetTrainsAViTFromATeacherOfOtherNormalisation) {
+  const std::string teacher = train_teacher();
+  for (const std::string& preset : distill_presets()) {
+    std::vector<std::string> overrides = {"distill.preset=" + preset};
+    if (preset != "none" && preset != "dml-heads") overrides.push_back("teacher.path=" + teacher);
+    const auto summary = train("vit-" + preset, overrides);
+    EXPECT_TRUE(summary["last"]["raw"].contains("shadow")) << preset;
+    EXPECT_TRUE(summary["last"]["raw"].contains("mean")) << preset;
+    if (preset == "none") continue;
+    const auto last = rows("vit-" + preset, "train").back();
+    EXPECT_GE(last["terms"].size(), 2u) << preset;
+    EXPECT_EQ(last.contains("agreement"), preset != "dml-heads") << preset;
+  }
+}
+
+TEST_F(TrainerTest, TeacherSeesItsOwnNormalisation) {
+  const std::string teacher = train_teacher();
+  train("run", {"distill.preset=shake-paper", "teacher.path=" + teacher});
+  const auto scored = rows("run", "teacher").at(0);
+  const auto own = nlohmann::json::parse(read_file(folder_ / "teacher/summary.json"));
+  EXPECT_NEAR(scored["top1"], own["best"]["top1"], 1e-9);
+}
+
+TEST_F(TrainerTest, CnnStudentsLearnByBothFormsOfShake) {
+  const std::string teacher = train_teacher();
+  test::write_bytes(folder_ / "student.toml", teacher_config());
+  train("v1", {"distill.preset=shake-paper", "teacher.path=" + teacher});
+  EXPECT_TRUE(weights("v1").contains("fc_shadow.0.weight"));
+  train("v2", {"distill.preset=shake-code", "distill.shadow=teacher", "teacher.path=" + teacher});
+  EXPECT_FALSE(weights("v2").contains("fc_shadow.0.weight"));
+  EXPECT_TRUE(weights("v2", "objective").contains("shadow_0.fuse.0.weight"));
+  EXPECT_TRUE(weights("v2", "optimizer").contains("momentum.objective.shadow_0.fuse.0.weight"));
+}
+
+TEST_F(TrainerTest, SeveralTeachersGetAHeadEach) {
+  const std::string teacher = train_teacher();
+  test::write_bytes(folder_ / "student.toml",
+                    std::string(kStudent) + "[distill]\npreset = \"shake-paper\"\n[[teacher]]\npath = \"" +
+                        teacher + "\"\n[[teacher]]\npath = \"" + teacher + "\"\n");
+  const auto summary = train("run", {});
+  EXPECT_TRUE(summary["last"]["raw"].contains("shadow_1"));
+  EXPECT_TRUE(weights("run").contains("dist_token.1"));
+  EXPECT_EQ(rows("run", "teacher").size(), 2u);
+}
+
+TEST_F(TrainerTest, ResumesToTheLastBit) {
+  const std::string teacher = train_teacher();
+  const std::vector<std::string> overrides = {
+      "distill.preset=shake-paper", "teacher.path=" + teacher, "train.ema_decay=0.9",
+      "augment.mixup_alpha=0.8",    "augment.cutmix_alpha=1",  "model.drop_path_rate=0.2",
+      "checkpoint.every=7 steps",   "checkpoint.keep=100",     "train.accum_steps=2"};
+  train("whole", overrides);
+  std::filesystem::copy(folder_ / "whole", folder_ / "cut",
+                        std::filesystem::copy_options::recursive);
+  for (const int64_t step : {int64_t{7}, int64_t{21}, int64_t{35}}) {
+    std::filesystem::remove(folder_ / "cut/summary.json");
+    train("cut", overrides, fmt::format("step-{:08}", step));
+    for (const char* group : {"model", "ema", "optimizer"}) {
+      expect_same_bits(weights("whole", group), weights("cut", group));
+    }
+  }
+  EXPECT_EQ(rows("whole", "train").size(), rows("cut", "train").size());
+  EXPECT_EQ(rows("whole", "train").back()["loss"], rows("cut", "train").back()["loss"]);
+}
+
+TEST_F(TrainerTest, WorkersAndPrefetchChangeNothing) {
+  train("one", {"data.workers=0"});
+  train("two", {"data.workers=3", "data.prefetch=2"});
+  expect_same_bits(weights("one"), weights("two"));
+}
+
+TEST_F(TrainerTest, AccumulationMatchesTheWholeBatch) {
+  train("whole", {"train.duration=5 steps", "schedule.warmup=0"});
+  train("parts", {"train.duration=5 steps", "schedule.warmup=0", "train.accum_steps=4"});
+  const TensorMap a = weights("whole"), b = weights("parts");
+  for (const auto& [name, tensor] : a) test::expect_close(tensor, b.at(name), 2e-3);
+}
+
+TEST_F(TrainerTest, EveryOptimiserAndLossRuns) {
+  const std::vector<std::vector<std::string>> cases = {
+      {"optim.name=lamb", "optim.lr=5e-3"},
+      {"optim.name=sgd", "optim.nesterov=true", "optim.lr=0.05", "optim.clip_grad_norm=1.0"},
+      {"optim.layer_decay=0.7", "loss.name=bce"},
+      {"optim.lr_batch_size=512", "schedule.name=constant", "train.ema_decay=0.9", "train.ema_warmup=true"},
+      {"data.drop_last=false", "train.batch_size=48", "schedule.per=epoch", "schedule.deit_epoch_lag=true",
+       "train.duration=6 epochs", "schedule.warmup=1 epochs"},
+      {"schedule.name=multistep", "schedule.milestones=[2, 3]", "schedule.warmup=0",
+       "train.duration=4 epochs", "data.val_split=0.25", "data.train_samples=200"},
+      {"run.precision=bf16"}};
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string name = fmt::format("run{}", i);
+    train(name, cases[i]);
+    const auto losses = rows(name, "train");
+    EXPECT_LT(losses.back()["loss"], losses.front()["loss"]) << fmt::format("{}", fmt::join(cases[i], " "));
+  }
+}
+
+TEST_F(TrainerTest, FineTunesAtAnotherSizeAndClassCountWithATeacher) {
+  train("base", {});
+  const std::string start = "model.init_from=" + (folder_ / "base").string();
+  test::write_toy_idx(folder_ / "data", 320, 80, 12, 16);  // other classes, so other heads
+  // The teacher of the new task works at 16 pixels, the student at 24.
+  train("large", {start, "augment.image_size=24", "train.duration=3 steps", "schedule.warmup=0"});
+  EXPECT_EQ(weights("large").at("pos_embed").size(1), 36 + 2);
+  EXPECT_EQ(weights("large").at("head.weight").size(0), 12);
+  const std::string teacher = train_teacher();
+  train("taught", {start, "augment.image_size=24", "teacher.path=" + teacher,
+                   "distill.preset=deit-hard", "train.duration=3 steps", "schedule.warmup=0"});
+  EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("resized: pos_embed"));
+  EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("fresh: head.bias"));
+}
+
+TEST_F(TrainerTest, DivergenceStopsWithTheLastGoodCheckpoint) {
+  try {
+    train("run", {"optim.name=sgd", "optim.lr=1e30", "optim.momentum=0", "checkpoint.every=1 steps",
+                  "schedule.warmup=3 steps", "schedule.warmup_lr=0"});
+    FAIL() << "an infinite loss went unnoticed";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("diverged"));
+    EXPECT_THAT(error.what(), HasSubstr("step-"));
+  }
+}
+
+TEST_F(TrainerTest, TeacherOfAnotherClassCountIsRefused) {
+  const std::string teacher = train_teacher();
+  try {
+    train("run", {"distill.preset=shake-paper", "teacher.path=" + teacher, "model.num_classes=20"});
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the teacher has 10 classes, the student 20"));
+    EXPECT_THAT(error.what(), HasSubstr("--set teacher.path="));
+  }
+  EXPECT_FALSE(run("run").exists()) << "nothing may be written";
+}
+
+TEST_F(TrainerTest, BranchOnATransformerTeacherIsRefused) {
+  train("base", {});
+  try {
+    train("run", {"distill.preset=shake-code", "distill.shadow=teacher",
+                  "teacher.path=" + (folder_ / "base").string()});
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("needs a convolutional teacher"));
+  }
+}
+
+TEST_F(TrainerTest, DamagedCheckpointNamesTheNextIntactOne) {
+  train("run", {"checkpoint.every=10 steps", "checkpoint.keep=10"});
+  std::filesystem::remove(folder_ / "run/summary.json");
+  const auto newest = run("run").checkpoints().resolve("last");
+  const std::string whole = read_file(newest / "model.safetensors");
+  std::string damaged = whole;
+  damaged[damaged.size() / 2] ^= 1;
+  const auto error_of = [&](const std::string& bytes) -> std::string {
+    test::write_bytes(newest / "model.safetensors", bytes);
+    try {
+      train("run", {}, "last");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "(no error)";
+  };
+  EXPECT_THAT(error_of(damaged), HasSubstr("its checksum is wrong"));
+  EXPECT_THAT(error_of(damaged), HasSubstr("--resume=step-00000030"));
+  EXPECT_THAT(error_of(whole.substr(0, 100)), HasSubstr("100 bytes instead of"));
+  train("run", {}, "step-00000030");
+  EXPECT_EQ(read_file(newest / "model.safetensors"), whole);
+}
+
+}  // namespace
+}  // namespace umbra

@@ -16,6 +16,7 @@ struct EvalArguments {
   std::string weights = "all";
   std::string split = "test";
   std::string per_class;
+  std::string data;
   std::vector<std::string> overrides;
   bool json = false;
 };
@@ -147,7 +148,16 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--per-class", arguments->per_class,
                       "Write a CSV: images and top-1 of the class head for every class");
   command->add_flag("--json", arguments->json, "Rows as JSON on standard output");
-  command->callback([=] { eval(*arguments); });
+  command->add_option("--data", arguments->data, "Another data set: short for --set data.path=...");
+  command->callback([=] {
+    // Another data set may have another layout; what else was set comes last.
+    if (!arguments->data.empty()) {
+      arguments->overrides.insert(arguments->overrides.begin(),
+                                  {"data.path=" + arguments->data, "data.format=auto",
+                                   "data.train_samples=0"});
+    }
+    eval(*arguments);
+  });
 }
 
 }  // namespace umbra

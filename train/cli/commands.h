@@ -13,4 +13,14 @@ void add_eval_command(CLI::App& app);
 void add_config_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 
+// The --set option, which every command that reads a config takes.
+inline void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {
+  command
+      .add_option("--set", overrides,
+                  "Override a key: table.key=value, for example augment.crop_pct=1.0 (repeatable)")
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+}
+
 }  // namespace umbra

@@ -18,15 +18,13 @@ struct ConfigArguments {
 void print_schedule(const LoadedConfig& loaded, int64_t images) {
   const Config& config = loaded.config;
   if (images == 0) images = open_sets(config, loaded.sources).train->size();
-  StepMath math;
-  math.samples_per_step = config.train.batch_size;
-  math.steps_per_epoch = std::max<int64_t>(1, images / config.train.batch_size);
-  double lr = config.optim.lr;
-  if (config.optim.lr_batch_size > 0) {
-    lr *= static_cast<double>(config.train.batch_size) /
-          static_cast<double>(config.optim.lr_batch_size);
+  const StepMath math = step_math(config, images);
+  if (math.steps_per_epoch == 0) {
+    throw ConfigError(fmt::format("train.batch_size = {} is more than the {} training images",
+                                  config.train.batch_size, images));
   }
-  const Schedule schedule(config.schedule, lr, config.train.duration, math);
+  const Schedule schedule(config.schedule, scaled_lr(config.optim, config.train.batch_size),
+                          config.train.duration, math);
   fmt::print("epoch,lr\n");
   const int64_t total = math.steps(config.train.duration);
   for (int64_t step = 0; step < total; step += math.steps_per_epoch) {
@@ -54,10 +52,7 @@ void add_config_command(CLI::App& app) {
   auto arguments = std::make_shared<ConfigArguments>();
   CLI::App* command = app.add_subcommand("config", "Check a config and print it, resolved");
   command->add_option("config", arguments->config, "Config file (.toml)");
-  command->add_option("--set", arguments->overrides, "Override a key: table.key=value (repeatable)")
-      ->take_all()
-      ->expected(1)
-      ->allow_extra_args(false);
+  add_overrides(*command, arguments->overrides);
   command->add_flag("--schedule", arguments->schedule, "Print the learning rate per epoch as CSV");
   command->add_option("--images", arguments->images,
                       "For --schedule: size of the training set, instead of opening it");

@@ -132,11 +132,7 @@ void add_eval_command(CLI::App& app) {
       ->required();
   command->add_option("--config", arguments->config,
                       "Model (of a weight file) and data; default: the run's own config");
-  command->add_option("--set", arguments->overrides,
-                      "Override a key, for example data.path=/data/other or augment.crop_pct=1.0")
-      ->take_all()
-      ->expected(1)
-      ->allow_extra_args(false);
+  add_overrides(*command, arguments->overrides);
   command->add_option("--checkpoint", arguments->checkpoint, "best, last or a name")
       ->capture_default_str();
   command->add_option("--weights", arguments->weights, "all, raw or ema")

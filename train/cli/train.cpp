@@ -56,10 +56,7 @@ void add_train_command(CLI::App& app) {
   auto arguments = std::make_shared<TrainArguments>();
   CLI::App* command = app.add_subcommand("train", "Train a model as a config says");
   command->add_option("config", arguments->config, "Config file (.toml)");
-  command->add_option("--set", arguments->overrides, "Override a key: table.key=value (repeatable)")
-      ->take_all()
-      ->expected(1)
-      ->allow_extra_args(false);
+  add_overrides(*command, arguments->overrides);
   command->add_option("--out", arguments->out, "Run folder; default: runs/<config's name>");
   CLI::Option* resume =
       command

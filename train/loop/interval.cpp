@@ -14,12 +14,15 @@ void Interval::add(const std::string& name, const torch::Tensor& value) {
 }
 
 void Interval::add(const Loss& loss, double weight) {
-  add("loss", loss.total * weight);
+  const torch::Tensor total = (loss.total * weight).detach();
+  add("loss", total);
+  step_loss_ = step_loss_.defined() ? step_loss_ + total : total;
   for (const LossTerm& term : loss.terms) add(term.name, term.value * weight);
 }
 
 void Interval::end_step(int64_t images, double seconds, double data_seconds) {
   ++steps_;
+  last_loss_ = std::exchange(step_loss_, torch::Tensor());
   images_ += static_cast<double>(images);
   seconds_ += seconds;
   data_seconds_ += data_seconds;

@@ -19,6 +19,7 @@ class Interval {
   void end_step(int64_t images, double seconds, double data_seconds);
 
   int64_t steps() const { return steps_; }
+  double last_loss() const { return last_loss_.defined() ? last_loss_.item<double>() : 0.0; }
   double images_per_second() const { return seconds_ > 0 ? images_ / seconds_ : 0.0; }
   double data_share() const { return seconds_ > 0 ? data_seconds_ / seconds_ : 0.0; }
 
@@ -31,6 +32,7 @@ class Interval {
 
  private:
   std::vector<std::pair<std::string, torch::Tensor>> sums_;  // fp64 scalars
+  torch::Tensor step_loss_, last_loss_;  // total of the step in work and of the one before
   int64_t steps_ = 0;
   double images_ = 0.0, seconds_ = 0.0, data_seconds_ = 0.0;
 };

@@ -13,14 +13,6 @@ uint64_t init_seed(const Config& config) {
   return augment::seed_of({static_cast<uint64_t>(config.run.seed), augment::Purpose::kInit});
 }
 
-StepMath step_math(const Config& config, int64_t samples) {
-  const int64_t batch = config.train.batch_size;
-  StepMath math;
-  math.samples_per_step = batch;
-  math.steps_per_epoch = config.data.drop_last ? samples / batch : (samples + batch - 1) / batch;
-  return math;
-}
-
 std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
                                    std::vector<std::string>& notes) {
   torch::manual_seed(init_seed(config));
@@ -147,16 +139,20 @@ void build_optimizer(Parts& parts, const Config& config) {
                                       group.lr_scale));
   }
   parts.optimizer = make_optimizer(config.optim, std::move(groups));
-  double lr = config.optim.lr;
-  if (config.optim.lr_batch_size > 0) {
-    lr *= static_cast<double>(config.train.batch_size) /
-          static_cast<double>(config.optim.lr_batch_size);
-  }
-  parts.schedule =
-      std::make_unique<Schedule>(config.schedule, lr, config.train.duration, parts.math);
+  parts.schedule = std::make_unique<Schedule>(
+      config.schedule, scaled_lr(config.optim, config.train.batch_size), config.train.duration,
+      parts.math);
 }
 
 }  // namespace
+
+StepMath step_math(const Config& config, int64_t images) {
+  const int64_t batch = config.train.batch_size;
+  StepMath math;
+  math.samples_per_step = batch;
+  math.steps_per_epoch = config.data.drop_last ? images / batch : (images + batch - 1) / batch;
+  return math;
+}
 
 TrainEvalSets open_sets(const Config& config, const Sources& sources) {
   const DataOptions& options = config.data;

@@ -37,6 +37,9 @@ struct Parts {
 // ConfigError, with the place in the config, where anything does not fit.
 Parts build_parts(LoadedConfig& loaded);
 
+// Steps per epoch of a training set of that many images.
+StepMath step_math(const Config& config, int64_t images);
+
 // The part of the data that training and evaluation see, by [data]. `eval_set` is the test set, or
 // the held-out share of the training set.
 struct TrainEvalSets {

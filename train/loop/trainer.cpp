@@ -191,11 +191,10 @@ void Trainer::log(Clock::time_point step_start) {
   row["images_per_second"] = interval_.images_per_second();
   row["data_share"] = interval_.data_share();
   log_->row(row);
-  const std::string facts = fmt::format("loss {:.3f} lr {:.1e} {:.0f} img/s data {:.0f}% ", loss, lr,
-                                        interval_.images_per_second(),
-                                        100.0 * interval_.data_share());
-  bar_facts_ = facts;
-  log_->interval(fmt::format("{} {}eta {} mem {:.1f}G", position(), facts, clock_text(left),
+  bar_facts_ = fmt::format("loss {:.3f} ({:.3f}) lr {:.1e} {:.0f} img/s data {:.0f}% ",
+                           interval_.last_loss(), loss, lr, interval_.images_per_second(),
+                           100.0 * interval_.data_share());
+  log_->interval(fmt::format("{} {}eta {} mem {:.1f}G", position(), bar_facts_, clock_text(left),
                              resident_gigabytes()));
   interval_.clear();
 }

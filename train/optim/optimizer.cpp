@@ -58,9 +58,10 @@ struct Active {
   }
 };
 
-class AdamW : public Optimizer {
+// What AdamW and LAMB keep: the two moments and the number of steps of each parameter.
+class AdamMoments : public Optimizer {
  public:
-  AdamW(const OptimOptions& options, std::vector<ParamGroup> groups)
+  AdamMoments(const OptimOptions& options, std::vector<ParamGroup> groups)
       : Optimizer(std::move(groups)),
         options_(options),
         exp_avg_(zeros_like(groups_)),
@@ -76,6 +77,15 @@ class AdamW : public Optimizer {
   }
 
  protected:
+  OptimOptions options_;
+  std::vector<Tensors> exp_avg_, exp_avg_sq_, steps_;
+};
+
+class AdamW : public AdamMoments {
+ public:
+  using AdamMoments::AdamMoments;
+
+ protected:
   void step_group(size_t g, double lr) override {
     const Active active(groups_[g]);
     if (active.params.empty()) return;
@@ -87,10 +97,6 @@ class AdamW : public Optimizer {
                       options_.betas[0], options_.betas[1], groups_[g].weight_decay, options_.eps,
                       /*amsgrad=*/false, /*maximize=*/false);
   }
-
- private:
-  OptimOptions options_;
-  std::vector<Tensors> exp_avg_, exp_avg_sq_, steps_;
 };
 
 class Sgd : public Optimizer {
@@ -124,22 +130,9 @@ class Sgd : public Optimizer {
 
 // LAMB (You et al., 2020) as timm's: the gradient of the whole model is first scaled to a norm of at
 // most 1; the trust ratio is taken where there is weight decay.
-class Lamb : public Optimizer {
+class Lamb : public AdamMoments {
  public:
-  Lamb(const OptimOptions& options, std::vector<ParamGroup> groups)
-      : Optimizer(std::move(groups)),
-        options_(options),
-        exp_avg_(zeros_like(groups_)),
-        exp_avg_sq_(zeros_like(groups_)),
-        steps_(step_counts(groups_)) {}
-
-  NamedTensors state() override {
-    NamedTensors all;
-    append(all, "exp_avg", groups_, exp_avg_);
-    append(all, "exp_avg_sq", groups_, exp_avg_sq_);
-    append(all, "step", groups_, steps_);
-    return all;
-  }
+  using AdamMoments::AdamMoments;
 
  protected:
   void before_step() override { clip_grad_norm(groups_, /*max_norm=*/1.0); }
@@ -173,9 +166,6 @@ class Lamb : public Optimizer {
     }
     param.sub_(direction, lr);
   }
-
-  OptimOptions options_;
-  std::vector<Tensors> exp_avg_, exp_avg_sq_, steps_;
 };
 
 }  // namespace

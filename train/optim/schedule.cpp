@@ -4,6 +4,11 @@
 
 namespace umbra {
 
+double scaled_lr(const OptimOptions& options, int64_t batch_size) {
+  if (options.lr_batch_size == 0) return options.lr;
+  return options.lr * static_cast<double>(batch_size) / static_cast<double>(options.lr_batch_size);
+}
+
 Schedule::Schedule(const ScheduleOptions& options, double base_lr, const Duration& total,
                    const StepMath& math)
     : options_(options), base_lr_(base_lr), steps_per_epoch_(math.steps_per_epoch) {

@@ -8,9 +8,12 @@
 
 namespace umbra {
 
+// The peak rate: options.lr, scaled linearly from lr_batch_size to `batch_size` where asked for.
+double scaled_lr(const OptimOptions& options, int64_t batch_size);
+
 class Schedule {
  public:
-  // `base_lr` is the peak rate, already scaled by batch size where asked for.
+  // `base_lr` is the peak rate.
   Schedule(const ScheduleOptions& options, double base_lr, const Duration& total,
            const StepMath& math);
 

@@ -16,9 +16,8 @@ struct ImageError : std::runtime_error {
 };
 
 // Decodes a JPEG or PNG to RGB. As Pillow's Image.open(...).convert("RGB"): grey becomes three
-// equal channels, alpha is dropped, EXIF rotation is ignored. A 16-bit PNG keeps its high byte (where
-// Pillow would clip a grey one).
-// Throws ImageError for anything else.
+// equal channels, alpha is dropped, EXIF rotation is ignored. A 16-bit PNG keeps its high byte
+// (where Pillow would clip a grey one). Throws ImageError for anything else.
 cv::Mat decode_image(std::span<const uint8_t> bytes);
 
 // True if the file name ends in an image extension that decode_image reads.

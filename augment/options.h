@@ -14,9 +14,9 @@ struct AugmentOptions {
   int64_t image_size = 224;  // side of the square the network sees, pixels
 
   // Training view.
-  std::string crop = "random_resized";  // "random_resized", "pad" or "none"
-  int64_t crop_padding = 4;             // pixels on each side, for crop = "pad"
-  std::vector<double> scale = {0.08, 1.0};           // area share of random_resized
+  std::string crop = "random_resized";                 // "random_resized", "pad" or "none"
+  int64_t crop_padding = 4;                            // pixels on each side, for crop = "pad"
+  std::vector<double> scale = {0.08, 1.0};             // area share of random_resized
   std::vector<double> ratio = {3.0 / 4.0, 4.0 / 3.0};  // width / height of random_resized
   double hflip = 0.5;
   std::string interpolation = "bicubic";  // "bicubic" or "bilinear"

@@ -14,9 +14,8 @@ cv::Mat train_crop(const cv::Mat& image, const AugmentOptions& options, Rng& rng
     const Box box = draw_resized_crop(rng, image.cols, image.rows, options.scale, options.ratio);
     return resize(crop(image, box), size, size, interpolation);
   }
-  const cv::Mat square = is_square_of(image, size)
-                             ? image
-                             : resize_and_center_crop(image, size, 1.0, interpolation);
+  const cv::Mat square =
+      is_square_of(image, size) ? image : resize_and_center_crop(image, size, 1.0, interpolation);
   if (options.crop == "none") return square;
   const int padding = static_cast<int>(options.crop_padding);
   const int y = static_cast<int>(rng.below(2 * padding + 1));

@@ -83,7 +83,8 @@ double Rng::gamma(double shape) {
   for (;;) {
     const double x = normal();
     const double v = std::pow(1.0 + c * x, 3);
-    if (v > 0 && std::log(1.0 - uniform()) < 0.5 * x * x + d - d * v + d * std::log(v)) return d * v;
+    if (v > 0 && std::log(1.0 - uniform()) < 0.5 * x * x + d - d * v + d * std::log(v))
+      return d * v;
   }
 }
 

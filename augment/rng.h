@@ -20,7 +20,7 @@ enum class Purpose : uint32_t {
 struct StreamKey {
   uint64_t seed = 0;  // run seed
   Purpose purpose = Purpose::kGeometry;
-  uint64_t index = 0;   // sample index, or batch index for what is drawn per batch
+  uint64_t index = 0;  // sample index, or batch index for what is drawn per batch
   uint32_t epoch = 0;
   uint32_t repeat = 0;  // tells the copies of repeated augmentation apart
 };
@@ -37,9 +37,9 @@ class Rng {
   double uniform(double low, double high);  // [low, high)
   int64_t below(int64_t n);                 // uniform integer in [0, n), unbiased; n > 0
   bool coin(double probability) { return uniform() < probability; }
-  double normal();                     // standard normal (Box-Muller)
-  double gamma(double shape);          // Gamma(shape, 1) (Marsaglia and Tsang, 2000); shape > 0
-  double beta(double a, double b);     // Beta(a, b)
+  double normal();                  // standard normal (Box-Muller)
+  double gamma(double shape);       // Gamma(shape, 1) (Marsaglia and Tsang, 2000); shape > 0
+  double beta(double a, double b);  // Beta(a, b)
 
  private:
   uint32_t key_[2];

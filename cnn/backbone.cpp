@@ -13,8 +13,9 @@ struct Entry {
 
 Entry imagenet_resnet(std::string name, std::vector<int64_t> blocks) {
   const ResNetDesign design{64, true, {64, 128, 256, 512}, std::move(blocks)};
-  return {std::move(name),
-          [design](const CnnOptions& options) { return std::make_shared<ResNet>(design, options); }};
+  return {std::move(name), [design](const CnnOptions& options) {
+            return std::make_shared<ResNet>(design, options);
+          }};
 }
 
 // CIFAR ResNets of RepDistiller: (depth - 2) / 6 basic blocks in each of three stages.
@@ -22,8 +23,9 @@ Entry cifar_resnet(std::string name, int64_t depth, int64_t widen = 1) {
   const int64_t n = (depth - 2) / 6;
   const int64_t stem = widen == 1 ? 16 : 32;
   const ResNetDesign design{stem, false, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}};
-  return {std::move(name),
-          [design](const CnnOptions& options) { return std::make_shared<ResNet>(design, options); }};
+  return {std::move(name), [design](const CnnOptions& options) {
+            return std::make_shared<ResNet>(design, options);
+          }};
 }
 
 const std::vector<Entry>& table() {

@@ -11,7 +11,7 @@ namespace umbra::cnn {
 struct CnnOptions {
   int64_t in_chans = 3;
   int64_t num_classes = 1000;
-  int64_t num_shadow_heads = 0;  // student-side shadow heads over the pooled vector (SHAKE v1)
+  int64_t num_shadow_heads = 0;     // student-side shadow heads over the pooled vector (SHAKE v1)
   bool zero_init_residual = false;  // last batch norm of every block starts at 0
 };
 

@@ -61,7 +61,8 @@ Entry parse_entry(const std::string& path, const std::string& name, const Json& 
   entry.name = name;
   try {
     const auto type = dtype_of(json.at("dtype").get<std::string>());
-    if (!type) broken(path, fmt::format("'{}' has the unknown dtype {}", name, json.at("dtype").dump()));
+    if (!type)
+      broken(path, fmt::format("'{}' has the unknown dtype {}", name, json.at("dtype").dump()));
     entry.type = *type;
     entry.shape = json.at("shape").get<std::vector<int64_t>>();
     entry.begin = json.at("data_offsets").at(0).get<uint64_t>();
@@ -71,7 +72,7 @@ Entry parse_entry(const std::string& path, const std::string& name, const Json& 
   }
   uint64_t bytes = torch::elementSize(entry.type);
   for (const int64_t side : entry.shape) {
-    if (side < 0 || (side > 0 && bytes > data_size / static_cast<uint64_t>(side) + 1)) {
+    if (side < 0 || (side > 0 && bytes > UINT64_MAX / static_cast<uint64_t>(side))) {
       broken(path, fmt::format("'{}' has an impossible shape", name));
     }
     bytes *= static_cast<uint64_t>(side);
@@ -85,8 +86,8 @@ Entry parse_entry(const std::string& path, const std::string& name, const Json& 
 
 // Position embeddings and heads may differ in shape; everything else must fit.
 bool is_head(const std::string& name) {
-  constexpr std::array<std::string_view, 6> kHeads = {"head.",      "head_dist.", "head_shadow.",
-                                                      "fc.",        "fc_shadow.", "linear."};
+  constexpr std::array<std::string_view, 6> kHeads = {"head.", "head_dist.", "head_shadow.",
+                                                      "fc.",   "fc_shadow.", "linear."};
   return std::any_of(kHeads.begin(), kHeads.end(),
                      [&](std::string_view head) { return name.starts_with(head); });
 }
@@ -106,14 +107,14 @@ std::string some(const std::vector<std::string>& lines, size_t limit = 8) {
 // The rows of `old` at the new grid: prefix rows that the file lacks stay fresh.
 torch::Tensor resized_pos_embed(const torch::Tensor& old, const torch::Tensor& fresh,
                                 int64_t old_prefix, int64_t new_prefix, vit::PosEmbedResize rule) {
-  const auto grid = static_cast<int64_t>(
-      std::lround(std::sqrt(static_cast<double>(fresh.size(1) - new_prefix))));
+  const auto grid =
+      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(fresh.size(1) - new_prefix))));
   const torch::Tensor resized = vit::resize_pos_embed(old, old_prefix, grid, rule);
   const int64_t shared = std::min(old_prefix, new_prefix);
-  return torch::cat({resized.narrow(1, 0, shared),
-                     fresh.narrow(1, shared, new_prefix - shared).to(old.dtype()),
-                     resized.narrow(1, old_prefix, resized.size(1) - old_prefix)},
-                    1);
+  return torch::cat(
+      {resized.narrow(1, 0, shared), fresh.narrow(1, shared, new_prefix - shared).to(old.dtype()),
+       resized.narrow(1, old_prefix, resized.size(1) - old_prefix)},
+      1);
 }
 
 int64_t prefix_tokens(const TensorMap& state) {
@@ -150,7 +151,8 @@ TensorMap read_safetensors(const std::string& path) {
   uint64_t position = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != position) {
-      broken(path, fmt::format("'{}' starts at {} instead of {}", entry.name, entry.begin, position));
+      broken(path,
+             fmt::format("'{}' starts at {} instead of {}", entry.name, entry.begin, position));
     }
     torch::Tensor tensor = torch::empty(entry.shape, entry.type);
     file.read(static_cast<char*>(tensor.data_ptr()),
@@ -159,7 +161,8 @@ TensorMap read_safetensors(const std::string& path) {
     tensors.emplace(entry.name, tensor);
     position = entry.end;
   }
-  if (position != data_size) broken(path, fmt::format("{} bytes belong to no tensor", data_size - position));
+  if (position != data_size)
+    broken(path, fmt::format("{} bytes belong to no tensor", data_size - position));
   return tensors;
 }
 
@@ -209,8 +212,8 @@ void load_state(torch::nn::Module& module, const TensorMap& state) {
       // Files of PyTorch 0.4 and before have no batch counters.
       if (!name.ends_with("num_batches_tracked")) problems.push_back("missing: " + name);
     } else if (found->second.sizes() != tensor.sizes()) {
-      problems.push_back(fmt::format("shape of {}: file {}, model {}", name, sizes(found->second),
-                                     sizes(tensor)));
+      problems.push_back(
+          fmt::format("shape of {}: file {}, model {}", name, sizes(found->second), sizes(tensor)));
     }
   }
   for (const auto& [name, tensor] : state) {
@@ -246,18 +249,17 @@ PartialLoad load_partial(torch::nn::Module& module, TensorMap state, vit::PosEmb
     } else if (is_head(name)) {
       result.fresh.push_back(name);
     } else {
-      problems.push_back(
-          fmt::format("{}: file {}, model {}", name, sizes(source), sizes(target)));
+      problems.push_back(fmt::format("{}: file {}, model {}", name, sizes(source), sizes(target)));
     }
   }
   for (const auto& [name, tensor] : state) {
     if (!own.contains(name)) result.unused.push_back(name);
   }
   if (!problems.empty() || result.loaded == 0) {
-    throw Error(problems.empty()
-                    ? std::string("no name in the file is one of the model's")
-                    : fmt::format("the file is of another architecture; shapes differ:{}",
-                                  some(problems)));
+    throw Error(
+        problems.empty()
+            ? std::string("no name in the file is one of the model's")
+            : fmt::format("the file is of another architecture; shapes differ:{}", some(problems)));
   }
   return result;
 }

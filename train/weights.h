@@ -30,9 +30,9 @@ void load_state(torch::nn::Module& module, const TensorMap& state);
 // What init_from takes over, and what not.
 struct PartialLoad {
   int64_t loaded = 0;
-  std::vector<std::string> resized;     // position embeddings at another grid
-  std::vector<std::string> fresh;       // kept at their new initial value
-  std::vector<std::string> unused;      // in the file only
+  std::vector<std::string> resized;  // position embeddings at another grid
+  std::vector<std::string> fresh;    // kept at their new initial value
+  std::vector<std::string> unused;   // in the file only
 };
 
 // Copies what fits: same name and shape. A position embedding of another grid is resized; heads of

@@ -14,9 +14,8 @@ AttentionImpl::AttentionImpl(const VitOptions& options)
   const int64_t dim = options.embed_dim;
   TORCH_CHECK(dim % num_heads_ == 0, "embed_dim ", dim, " is not a multiple of num_heads ",
               num_heads_);
-  qkv = register_module("qkv",
-                        torch::nn::Linear(torch::nn::LinearOptions(dim, 3 * dim)
-                                              .bias(options.qkv_bias)));
+  qkv = register_module(
+      "qkv", torch::nn::Linear(torch::nn::LinearOptions(dim, 3 * dim).bias(options.qkv_bias)));
   proj = register_module("proj", torch::nn::Linear(dim, dim));
 }
 
@@ -31,8 +30,7 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x) {
       at::scaled_dot_product_attention(heads[0], heads[1], heads[2], /*attn_mask=*/{}, drop)
           .transpose(1, 2)
           .reshape({batch, tokens, dim});  // [B, N, D]
-  return F::dropout(proj(mixed),
-                    F::DropoutFuncOptions().p(proj_drop_).training(is_training()));
+  return F::dropout(proj(mixed), F::DropoutFuncOptions().p(proj_drop_).training(is_training()));
 }
 
 MlpImpl::MlpImpl(const VitOptions& options) : drop_(options.proj_drop_rate) {

@@ -20,8 +20,8 @@ struct VitOptions {
   int64_t num_heads = 12;
   double mlp_ratio = 4.0;
   bool qkv_bias = true;
-  bool distilled = false;        // distillation token and head_dist, the first shadow head
-  int64_t num_shadow_heads = 1;  // for a distilled model: one token and one head per teacher
+  bool distilled = false;              // distillation token and head_dist, the first shadow head
+  int64_t num_shadow_heads = 1;        // for a distilled model: one token and one head per teacher
   std::string shadow_head = "linear";  // "linear", or "mlp": LayerNorm-Linear-GELU-Linear
   double drop_rate = 0.0;              // head dropout
   double pos_drop_rate = 0.0;

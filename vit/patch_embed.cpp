@@ -4,9 +4,9 @@ namespace umbra::vit {
 
 PatchEmbedImpl::PatchEmbedImpl(const VitOptions& options) : img_size_(options.img_size) {
   proj = register_module(
-      "proj", torch::nn::Conv2d(torch::nn::Conv2dOptions(options.in_chans, options.embed_dim,
-                                                         options.patch_size)
-                                    .stride(options.patch_size)));
+      "proj", torch::nn::Conv2d(
+                  torch::nn::Conv2dOptions(options.in_chans, options.embed_dim, options.patch_size)
+                      .stride(options.patch_size)));
 }
 
 torch::Tensor PatchEmbedImpl::forward(const torch::Tensor& images) {

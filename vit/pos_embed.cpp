@@ -22,9 +22,8 @@ torch::Tensor resize_pos_embed(const torch::Tensor& pos_embed, int64_t prefix_to
       rule == PosEmbedResize::kTimm
           ? at::_upsample_bicubic2d_aa(grid, {new_grid, new_grid}, /*align_corners=*/false)
           : at::upsample_bicubic2d(grid, {new_grid, new_grid}, /*align_corners=*/false);
-  const torch::Tensor rows = resized.permute({0, 2, 3, 1})
-                                 .reshape({1, new_grid * new_grid, dim})
-                                 .to(pos_embed.dtype());
+  const torch::Tensor rows =
+      resized.permute({0, 2, 3, 1}).reshape({1, new_grid * new_grid, dim}).to(pos_embed.dtype());
   return torch::cat({prefix, rows}, 1);
 }
 

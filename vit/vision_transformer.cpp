@@ -28,8 +28,8 @@ VisionTransformerImpl::VisionTransformerImpl(const VitOptions& options) : option
               " does not divide img_size ", options.img_size);
   const int64_t dim = options.embed_dim, prefix = options.num_prefix_tokens();
   cls_token_ = register_parameter("cls_token", torch::zeros({1, 1, dim}));
-  pos_embed_ = register_parameter("pos_embed",
-                                  torch::zeros({1, prefix + options.num_patches(), dim}));
+  pos_embed_ =
+      register_parameter("pos_embed", torch::zeros({1, prefix + options.num_patches(), dim}));
   if (options.distilled) {
     dist_tokens_.push_back(register_parameter("dist_token", torch::zeros({1, 1, dim})));
   }
@@ -86,8 +86,7 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& images) {
   for (const torch::Tensor& token : dist_tokens_) tokens.push_back(token.expand({batch, -1, -1}));
   tokens.push_back(patch_embed_(images));
   const torch::Tensor x = torch::cat(tokens, 1) + pos_embed_;  // [B, prefix + N, D]
-  return F::dropout(
-      x, F::DropoutFuncOptions().p(options_.pos_drop_rate).training(is_training()));
+  return F::dropout(x, F::DropoutFuncOptions().p(options_.pos_drop_rate).training(is_training()));
 }
 
 VitOutput VisionTransformerImpl::forward(const torch::Tensor& images) {

@@ -159,8 +159,9 @@ TEST_F(TrainerTest, CnnStudentsLearnByBothFormsOfShake) {
 TEST_F(TrainerTest, SeveralTeachersGetAHeadEach) {
   const std::string teacher = train_teacher();
   test::write_bytes(folder_ / "student.toml",
-                    std::string(kStudent) + "[distill]\npreset = \"shake-paper\"\n[[teacher]]\npath = \"" +
-                        teacher + "\"\n[[teacher]]\npath = \"" + teacher + "\"\n");
+                    std::string(kStudent) +
+                        "[distill]\npreset = \"shake-paper\"\n[[teacher]]\npath = \"" + teacher +
+                        "\"\n[[teacher]]\npath = \"" + teacher + "\"\n");
   const auto summary = train("run", {});
   EXPECT_TRUE(summary["last"]["raw"].contains("shadow_1"));
   EXPECT_TRUE(weights("run").contains("dist_token.1"));
@@ -205,9 +206,10 @@ TEST_F(TrainerTest, EveryOptimiserAndLossRuns) {
       {"optim.name=lamb", "optim.lr=5e-3"},
       {"optim.name=sgd", "optim.nesterov=true", "optim.lr=0.05", "optim.clip_grad_norm=1.0"},
       {"optim.layer_decay=0.7", "loss.name=bce"},
-      {"optim.lr_batch_size=512", "schedule.name=constant", "train.ema_decay=0.9", "train.ema_warmup=true"},
-      {"data.drop_last=false", "train.batch_size=48", "schedule.per=epoch", "schedule.deit_epoch_lag=true",
-       "train.duration=6 epochs", "schedule.warmup=1 epochs"},
+      {"optim.lr_batch_size=512", "schedule.name=constant", "train.ema_decay=0.9",
+       "train.ema_warmup=true"},
+      {"data.drop_last=false", "train.batch_size=48", "schedule.per=epoch",
+       "schedule.deit_epoch_lag=true", "train.duration=6 epochs", "schedule.warmup=1 epochs"},
       {"schedule.name=multistep", "schedule.milestones=[2, 3]", "schedule.warmup=0",
        "train.duration=4 epochs", "data.val_split=0.25", "data.train_samples=200"},
       {"run.precision=bf16"}};
@@ -215,7 +217,8 @@ TEST_F(TrainerTest, EveryOptimiserAndLossRuns) {
     const std::string name = fmt::format("run{}", i);
     train(name, cases[i]);
     const auto losses = rows(name, "train");
-    EXPECT_LT(losses.back()["loss"], losses.front()["loss"]) << fmt::format("{}", fmt::join(cases[i], " "));
+    EXPECT_LT(losses.back()["loss"], losses.front()["loss"])
+        << fmt::format("{}", fmt::join(cases[i], " "));
   }
 }
 

@@ -64,7 +64,8 @@ void write_per_class(const std::string& path, const EvalResult& result,
     const auto images = mine.sum().item<int64_t>();
     const auto correct =
         mine.logical_and(result.predictions.eq(result.labels)).sum().item<int64_t>();
-    const double share = images > 0 ? 100.0 * static_cast<double>(correct) / static_cast<double>(images) : 0.0;
+    const double share =
+        images > 0 ? 100.0 * static_cast<double>(correct) / static_cast<double>(images) : 0.0;
     std::string name;  // quoted as RFC 4180 asks
     for (const char letter : names[c]) name.append(letter == '"' ? 2 : 1, letter);
     file << fmt::format("{},\"{}\",{},{},{:.4f}\n", c, name, images, correct, share);
@@ -93,8 +94,8 @@ void eval(const EvalArguments& arguments) {
   if (!arguments.json) {
     fmt::print("{} images of {}, {} on {}\n", dataset->size(), config.data.path,
                precision == torch::kFloat32 ? "fp32" : "bf16", device.str());
-    fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5", "loss",
-               "ECE");
+    fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5",
+               "loss", "ECE");
   }
   for (const std::string& kind : weight_kinds(arguments)) {
     const SavedModel saved = open_model(arguments, kind, config);
@@ -106,10 +107,16 @@ void eval(const EvalArguments& arguments) {
     };
     const EvalResult result = evaluate(forward, loader, normalize);
     for (const HeadScore& head : result.heads) {
-      rows.push_back({{"model", saved.description}, {"weights", kind}, {"head", head.head},
-                      {"images", result.images}, {"correct1", head.correct1},
-                      {"correct5", head.correct5}, {"top1", head.top1}, {"top5", head.top5},
-                      {"loss", head.loss}, {"ece", head.ece}});
+      rows.push_back({{"model", saved.description},
+                      {"weights", kind},
+                      {"head", head.head},
+                      {"images", result.images},
+                      {"correct1", head.correct1},
+                      {"correct5", head.correct5},
+                      {"top1", head.top1},
+                      {"top5", head.top5},
+                      {"loss", head.loss},
+                      {"ece", head.ece}});
       if (!arguments.json) {
         fmt::print("{:<7} {:<10} {:>8.3f} {:>8.3f} {:>8.4f} {:>8.4f}\n", kind, head.head, head.top1,
                    head.top5, head.loss, head.ece);
@@ -127,8 +134,10 @@ void eval(const EvalArguments& arguments) {
 void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand(
-      "eval", "Score a run, checkpoint or weight file: top-1, top-5, loss, calibration error (ECE)");
-  command->add_option("model", arguments->path, "Run folder, checkpoint folder or .safetensors file")
+      "eval",
+      "Score a run, checkpoint or weight file: top-1, top-5, loss, calibration error (ECE)");
+  command
+      ->add_option("model", arguments->path, "Run folder, checkpoint folder or .safetensors file")
       ->required();
   command->add_option("--config", arguments->config,
                       "Model (of a weight file) and data; default: the run's own config");
@@ -148,9 +157,9 @@ void add_eval_command(CLI::App& app) {
   command->callback([=] {
     // Another data set may have another layout; what else was set comes last.
     if (!arguments->data.empty()) {
-      arguments->overrides.insert(arguments->overrides.begin(),
-                                  {"data.path=" + arguments->data, "data.format=auto",
-                                   "data.train_samples=0"});
+      arguments->overrides.insert(
+          arguments->overrides.begin(),
+          {"data.path=" + arguments->data, "data.format=auto", "data.train_samples=0"});
     }
     eval(*arguments);
   });

@@ -1,7 +1,7 @@
 #include <cstdio>
 
-#include <opencv2/core/version.hpp>
 #include <torch/version.h>
+#include <opencv2/core/version.hpp>
 
 #include "train/cli/commands.h"
 #include "train/error.h"

@@ -29,8 +29,8 @@ void train(const TrainArguments& arguments, bool resume) {
         folder.path().string()));
   }
   if (arguments.config.empty() && !folder.exists()) {
-    throw ConfigError(fmt::format("{} holds no run to resume: give a CONFIG.toml, too",
-                                  folder.path().string()));
+    throw ConfigError(
+        fmt::format("{} holds no run to resume: give a CONFIG.toml, too", folder.path().string()));
   }
   const std::string config =
       arguments.config.empty() ? folder.config_path().string() : arguments.config;

@@ -26,7 +26,8 @@ void check_model(const Config& c, const Checker& check) {
                 "model.patch_size = {} does not divide the image size {}; try {}", o.patch_size,
                 o.img_size, o.img_size % 7 == 0 ? 7 : 4);
   check.require(o.embed_dim % o.num_heads == 0, "model.num_heads",
-                "model.num_heads = {} does not divide model.embed_dim = {}", o.num_heads, o.embed_dim);
+                "model.num_heads = {} does not divide model.embed_dim = {}", o.num_heads,
+                o.embed_dim);
   check.require(o.img_size == c.augment.image_size, "model.img_size",
                 "model.img_size = {} but augment.image_size = {}: give one of them, or the same",
                 o.img_size, c.augment.image_size);
@@ -68,24 +69,27 @@ void check_distill(const Config& c, const Checker& check) {
   const bool needs_teacher = !shake || o.inherit != "none" || o.direct_weight > 0.0;
   check.require(!needs_teacher || teachers > 0, "distill",
                 "distill.method = \"{}\" needs a [teacher] with a path", o.method);
-  check.require(needs_teacher || teachers == 0, "teacher",
-                "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
-                "not use one: remove [teacher]");
+  check.require(
+      needs_teacher || teachers == 0, "teacher",
+      "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
+      "not use one: remove [teacher]");
   check.require(!shake || o.task_weight + o.student_mutual_weight + o.direct_weight > 0.0,
                 "distill.task_weight",
                 "nothing trains the class head: set distill.task_weight, student_mutual_weight or "
                 "direct_weight above 0");
   check.require(shake || teachers == 1, "teacher",
-                "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several", o.method,
-                teachers);
+                "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several",
+                o.method, teachers);
   check.require(shake || o.shadow == "student", "distill.shadow",
                 "distill.shadow = \"teacher\" is for method = \"shake\" only");
-  check.require(o.shadow == "student" || o.inherit != "none", "distill.inherit",
-                "distill.shadow = \"teacher\" without inheriting from the teacher makes no sense: set "
-                "distill.inherit to \"mse\" (public code), \"kl\" or \"hard\"");
+  check.require(
+      o.shadow == "student" || o.inherit != "none", "distill.inherit",
+      "distill.shadow = \"teacher\" without inheriting from the teacher makes no sense: set "
+      "distill.inherit to \"mse\" (public code), \"kl\" or \"hard\"");
   if (o.shadow == "teacher") return;
-  const int64_t heads = c.model.is_vit() ? (c.model.vit.distilled ? c.model.vit.num_shadow_heads : 0)
-                                         : c.model.cnn.num_shadow_heads;
+  const int64_t heads = c.model.is_vit()
+                            ? (c.model.vit.distilled ? c.model.vit.num_shadow_heads : 0)
+                            : c.model.cnn.num_shadow_heads;
   check.require(heads > 0, "model",
                 "distill.method = \"{}\" needs a second head, and {} has none: {}", o.method,
                 c.model.name,
@@ -93,8 +97,8 @@ void check_distill(const Config& c, const Checker& check) {
                                  : "set model.num_shadow_heads = 1");
   const auto wanted = static_cast<int64_t>(std::max<size_t>(1, teachers));
   check.require(heads == wanted, "model.num_shadow_heads",
-                "{} teacher(s) need {} shadow head(s), model.num_shadow_heads = {}", teachers, wanted,
-                heads);
+                "{} teacher(s) need {} shadow head(s), model.num_shadow_heads = {}", teachers,
+                wanted, heads);
 }
 
 void check_training(const Config& c, const Checker& check) {
@@ -107,8 +111,9 @@ void check_training(const Config& c, const Checker& check) {
   const ScheduleOptions& s = c.schedule;
   check.require(!s.deit_epoch_lag || s.per == "epoch", "schedule.deit_epoch_lag",
                 "schedule.deit_epoch_lag needs schedule.per = \"epoch\"");
-  check.require(s.name != "multistep" || !s.milestones.empty(), "schedule.name",
-                "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
+  check.require(
+      s.name != "multistep" || !s.milestones.empty(), "schedule.name",
+      "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
   check.require(s.warmup.unit != c.train.duration.unit || s.warmup.count < c.train.duration.count ||
                     s.warmup.count == 0.0,
                 "schedule.warmup", "schedule.warmup = {} does not end before train.duration = {}",

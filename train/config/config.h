@@ -43,7 +43,7 @@ struct ModelOptions {
 };
 
 struct TeacherOptions {
-  std::string path;              // run folder, checkpoint or weight file
+  std::string path;  // run folder, checkpoint or weight file
   std::string checkpoint = "best";
   std::string weights = "auto";  // "auto", "raw" or "ema"
   double expect_top1 = 0.0;      // percent; 0: not asked
@@ -69,9 +69,9 @@ struct DistillOptions {
   double reverse_weight = 1.0;         // KL(shadow <- class)
   std::string inherit = "kl";          // teacher -> shadow: "kl", "mse", "hard" or "none"
   double inherit_weight = 1.0;
-  double shadow_ce_weight = 0.0;   // cross-entropy of the shadow with the labels
-  double direct_weight = 0.0;      // KL(class <- teacher)
-  double task_weight = 1.0;        // cross-entropy of the class head
+  double shadow_ce_weight = 0.0;    // cross-entropy of the shadow with the labels
+  double direct_weight = 0.0;       // KL(class <- teacher)
+  double task_weight = 1.0;         // cross-entropy of the class head
   std::string logit_norm = "none";  // or "layer_norm": biased, no affine, times 3.1415
   std::string headline = "class";   // head whose top-1 chooses the best checkpoint
 };
@@ -85,9 +85,9 @@ struct OptimOptions {
   double eps = 1e-8;
   double momentum = 0.9;
   bool nesterov = false;
-  double clip_grad_norm = 0.0;        // 0: off
-  double layer_decay = 1.0;           // 1: off
-  bool decay_norm_and_bias = false;   // weight decay on one-dimensional parameters, too
+  double clip_grad_norm = 0.0;       // 0: off
+  double layer_decay = 1.0;          // 1: off
+  bool decay_norm_and_bias = false;  // weight decay on one-dimensional parameters, too
   std::vector<std::string> no_decay = {"cls_token", "dist_token", "pos_embed"};
 };
 

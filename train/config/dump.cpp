@@ -115,7 +115,8 @@ struct ReferenceWriter {
     if constexpr (std::is_same_v<Options, ModelOptions>) {
       text += "| key | type | default | accepts | meaning |\n|---|---|---|---|---|\n";
       model_head_fields(*this, options);
-      text += "\nFor vision transformers (defaults of `deit_base_patch16_224`; the name decides):\n\n";
+      text +=
+          "\nFor vision transformers (defaults of `deit_base_patch16_224`; the name decides):\n\n";
       rows(vit::VitOptions{});
       text += "\nFor convolutional networks:\n\n";
       rows(cnn::CnnOptions{});
@@ -175,9 +176,12 @@ std::string config_reference() {
       "# Config reference\n\n"
       "Generated from the declarations in `train/config/fields.h` by `umbra config --reference`;\n"
       "a test keeps it current.\n\n"
-      "A config is a TOML file. `extends = \"other.toml\"` (relative to the file) takes everything\n"
-      "from another one first; `--set table.key=value` on the command line comes last. A duration is\n"
-      "`\"300 epochs\"`, `\"20_000 steps\"` or `\"1_281_167 samples\"`; a bare integer counts epochs.\n"
+      "A config is a TOML file. `extends = \"other.toml\"` (relative to the file) takes "
+      "everything\n"
+      "from another one first; `--set table.key=value` on the command line comes last. A duration "
+      "is\n"
+      "`\"300 epochs\"`, `\"20_000 steps\"` or `\"1_281_167 samples\"`; a bare integer counts "
+      "epochs.\n"
       "An unknown key, a wrong type or a value outside its range stops before any work.\n";
   const Config defaults;
   tables(writer, defaults);

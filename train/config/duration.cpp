@@ -8,8 +8,8 @@ namespace umbra {
 std::optional<Duration> Duration::parse(std::string_view text) {
   std::string digits;
   size_t i = 0;
-  for (; i < text.size() && (std::isdigit(static_cast<unsigned char>(text[i])) || text[i] == '.' ||
-                             text[i] == '_');
+  for (; i < text.size() &&
+         (std::isdigit(static_cast<unsigned char>(text[i])) || text[i] == '.' || text[i] == '_');
        ++i) {
     if (text[i] != '_') digits += text[i];
   }

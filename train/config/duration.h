@@ -28,7 +28,7 @@ struct StepMath {
   int64_t steps_per_epoch = 1;
   int64_t samples_per_step = 1;
 
-  int64_t steps(const Duration& duration) const;   // rounded to the nearest step
+  int64_t steps(const Duration& duration) const;  // rounded to the nearest step
   double epochs(const Duration& duration) const;
 };
 

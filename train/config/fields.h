@@ -42,9 +42,11 @@ template <class V>
 void fields(V&& visit, Like<RunOptions> auto& o) {
   visit("seed", o.seed, at_least(0), "Seed of every random stream of the run");
   visit("device", o.device, anything(), "auto (a GPU if there is one), cpu, cuda or cuda:N");
-  visit("precision", o.precision, one_of({"auto", "fp32", "bf16"}),
-        "Of the networks; softmax and losses are always fp32. auto: bf16 where the hardware has it");
-  visit("threads", o.threads, between(0, 1024), "CPU threads of the training step; 0: one per core");
+  visit(
+      "precision", o.precision, one_of({"auto", "fp32", "bf16"}),
+      "Of the networks; softmax and losses are always fp32. auto: bf16 where the hardware has it");
+  visit("threads", o.threads, between(0, 1024),
+        "CPU threads of the training step; 0: one per core");
 }
 
 template <class V>
@@ -67,7 +69,8 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
   visit("image_size", o.image_size, between(1, 4096), "Side of the square image the network sees");
   visit("crop", o.crop, one_of({"random_resized", "pad", "none"}),
         "Training crop: random resized crop; pad then crop (CIFAR); or the centre");
-  visit("crop_padding", o.crop_padding, between(0, 256), "Pixels added on each side, for crop = pad");
+  visit("crop_padding", o.crop_padding, between(0, 256),
+        "Pixels added on each side, for crop = pad");
   visit("scale", o.scale, Accepts{.min = 0, .max = 1, .above_min = true},
         "Area share of random_resized: [low, high]");
   visit("ratio", o.ratio, positive(), "Width / height of random_resized: [low, high]");
@@ -106,7 +109,8 @@ void fields(V&& visit, Like<vit::VitOptions> auto& o) {
   visit("attn_drop_rate", o.attn_drop_rate, below_one(), "Dropout of attention weights");
   visit("drop_path_rate", o.drop_path_rate, below_one(),
         "Stochastic depth of the last block; linear from 0");
-  visit("cls_token_std", o.cls_token_std, positive(), "Init of the class token: 0.02 DeiT, 1e-6 timm 1.0");
+  visit("cls_token_std", o.cls_token_std, positive(),
+        "Init of the class token: 0.02 DeiT, 1e-6 timm 1.0");
 }
 
 template <class V>
@@ -123,9 +127,10 @@ void model_head_fields(V&& visit, Like<ModelOptions> auto& o) {
   visit("name", o.name, anything(), "A named model, or vit for one that is all options");
   visit("num_classes", o.num_classes, at_least(0), "0: as many as the data has");
   visit("in_chans", o.in_chans, between(0, 64), "Image channels; 0: as many as the data has");
-  visit("init_from", o.init_from, anything(),
-        "Run folder, checkpoint or weight file (.safetensors) to start from; heads of another class "
-        "count start anew, the position embedding is resized");
+  visit(
+      "init_from", o.init_from, anything(),
+      "Run folder, checkpoint or weight file (.safetensors) to start from; heads of another class "
+      "count start anew, the position embedding is resized");
   visit("pos_embed_resize", o.pos_embed_resize, one_of({"timm", "deit"}),
         "Position embedding at another size: bicubic with (timm) or without (deit) antialiasing");
 }
@@ -171,14 +176,17 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
         "KL summed over classes / B, or / (B * C) as DeiT's code does");
   visit("alpha", o.alpha, share(), "deit_*: (1 - alpha) * loss with labels + alpha * distillation");
   visit("shadow", o.shadow, one_of({"student", "teacher"}),
-        "shake: shadow head on the student (paper, ViT) or branch on the frozen teacher (public code)");
+        "shake: shadow head on the student (paper, ViT) or branch on the frozen teacher (public "
+        "code)");
   visit("task_weight", o.task_weight, at_least(0), "shake: loss of the class head with the labels");
-  visit("student_mutual_weight", o.student_mutual_weight, at_least(0), "shake: KL(class <- shadow)");
+  visit("student_mutual_weight", o.student_mutual_weight, at_least(0),
+        "shake: KL(class <- shadow)");
   visit("reverse_weight", o.reverse_weight, at_least(0), "shake: KL(shadow <- class)");
   visit("inherit", o.inherit, one_of({"kl", "mse", "hard", "none"}),
         "shake: how the shadow learns from the teacher");
   visit("inherit_weight", o.inherit_weight, at_least(0), "shake: weight of that");
-  visit("shadow_ce_weight", o.shadow_ce_weight, at_least(0), "shake: shadow's loss with the labels");
+  visit("shadow_ce_weight", o.shadow_ce_weight, at_least(0),
+        "shake: shadow's loss with the labels");
   visit("direct_weight", o.direct_weight, at_least(0), "shake: KL(class <- teacher)");
   visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm"}),
         "shake: standardise all logits over classes, times 3.1415 (public code)");
@@ -191,7 +199,8 @@ void fields(V&& visit, Like<OptimOptions> auto& o) {
   visit("name", o.name, one_of({"adamw", "sgd", "lamb"}), "Optimiser");
   visit("lr", o.lr, positive(), "Peak learning rate");
   visit("lr_batch_size", o.lr_batch_size, at_least(0),
-        "lr is meant for this batch size and scales linearly with train.batch_size; 0: lr as it stands");
+        "lr is meant for this batch size and scales linearly with train.batch_size; 0: lr as it "
+        "stands");
   visit("weight_decay", o.weight_decay, at_least(0), "Decoupled for adamw; L2 for sgd");
   visit("betas", o.betas, below_one(), "adamw, lamb: [beta1, beta2]");
   visit("eps", o.eps, positive(), "adamw, lamb");

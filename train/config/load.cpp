@@ -45,9 +45,7 @@ void merge(toml::table& base, toml::table&& over) {
         merge(*element->as_table(), std::move(*item.as_table()));
       }
     } else {
-      node.visit([&](auto&& value) {
-        base.insert_or_assign(key, std::move(value));
-      });
+      node.visit([&](auto&& value) { base.insert_or_assign(key, std::move(value)); });
     }
   }
 }
@@ -142,7 +140,8 @@ class Reader {
       read(*node->as_table(), "teacher", teachers.emplace_back());
       return;
     }
-    if (!node->is_array_of_tables()) fail(*node, "'teacher' must be [teacher] or [[teacher]] tables");
+    if (!node->is_array_of_tables())
+      fail(*node, "'teacher' must be [teacher] or [[teacher]] tables");
     const toml::array& items = *node->as_array();
     for (size_t i = 0; i < items.size(); ++i) {
       const std::string name = items.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
@@ -155,7 +154,7 @@ class Reader {
       const std::string name(key.str());
       if (std::find(known_tables_.begin(), known_tables_.end(), name) == known_tables_.end()) {
         fail(key, fmt::format("unknown {} '{}'.{}", node.is_table() ? "table" : "key", name,
-                               nearest_hint(name, known_tables_)));
+                              nearest_hint(name, known_tables_)));
       }
     }
   }
@@ -191,8 +190,8 @@ class Reader {
     for (auto&& [key, node] : table) {
       const std::string name(key.str());
       if (std::find(known.begin(), known.end(), name) == known.end()) {
-        fail(key, fmt::format("unknown key '{}' in [{}].{}", name, prefix,
-                              nearest_hint(name, known)));
+        fail(key,
+             fmt::format("unknown key '{}' in [{}].{}", name, prefix, nearest_hint(name, known)));
       }
     }
     fields(
@@ -251,7 +250,8 @@ class Reader {
 
   static void read_value(const toml::node& node, const std::string& key, const Accepts& accepts,
                          Duration& value) {
-    constexpr const char* kWanted = "a duration such as \"300 epochs\", \"5000 steps\" or an integer";
+    constexpr const char* kWanted =
+        "a duration such as \"300 epochs\", \"5000 steps\" or an integer";
     std::optional<Duration> duration;
     if (node.is_integer()) duration = Duration::epochs(static_cast<double>(*node.value<int64_t>()));
     if (node.is_string()) duration = Duration::parse(node.as_string()->get());
@@ -308,7 +308,8 @@ LoadedConfig from_table(toml::table table, const std::vector<std::string>& overr
   for (const std::string& text : overrides) merge(table, parse_override(text));
   LoadedConfig loaded;
   Reader reader(table, loaded.sources);
-  if (!table.contains("model")) loaded.config.model.vit = *vit::named_options(loaded.config.model.name);
+  if (!table.contains("model"))
+    loaded.config.model.vit = *vit::named_options(loaded.config.model.name);
   tables(reader, loaded.config);
   reader.reject_unknown_tables();
   derive(loaded);

@@ -15,7 +15,7 @@ class Dataset {
   virtual ~Dataset() = default;
 
   virtual int64_t size() const = 0;
-  virtual int64_t channels() const = 0;                            // 1 or 3
+  virtual int64_t channels() const = 0;                             // 1 or 3
   virtual const std::vector<std::string>& class_names() const = 0;  // index = label
   virtual int64_t label(int64_t index) const = 0;
   // The decoded image, 8 bits a channel, RGB or grey. Safe to call from several threads.

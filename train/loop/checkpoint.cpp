@@ -20,9 +20,10 @@ uint32_t checksum(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::vector<char> buffer(1 << 20);
   uLong crc = crc32(0, nullptr, 0);
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
-    crc = crc32(crc, reinterpret_cast<const Bytef*>(buffer.data()),
-                static_cast<uInt>(file.gcount()));
+  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
+         file.gcount() > 0) {
+    crc =
+        crc32(crc, reinterpret_cast<const Bytef*>(buffer.data()), static_cast<uInt>(file.gcount()));
   }
   return static_cast<uint32_t>(crc);
 }
@@ -93,9 +94,10 @@ fs::path CheckpointStore::resolve(const std::string& name) const {
   }
   if (fs::is_directory(folder_ / name)) return folder_ / name;
   std::string names;
-  for (const int64_t step : all) names += (names.empty() ? "" : ", ") + path(step).filename().string();
-  throw Error(fmt::format("{}: no checkpoint '{}'; there are: best, last, {}", folder_.string(), name,
-                          names));
+  for (const int64_t step : all)
+    names += (names.empty() ? "" : ", ") + path(step).filename().string();
+  throw Error(fmt::format("{}: no checkpoint '{}'; there are: best, last, {}", folder_.string(),
+                          name, names));
 }
 
 Json read_checkpoint_state(const fs::path& folder) {
@@ -117,7 +119,8 @@ Checkpoint read_checkpoint(const fs::path& folder, const std::vector<std::string
   checkpoint.state = read_checkpoint_state(folder);
   for (const auto& [file, facts] : checkpoint.state["files"].items()) {
     const std::string group = fs::path(file).stem().string();
-    const bool wanted = groups.empty() || std::find(groups.begin(), groups.end(), group) != groups.end();
+    const bool wanted =
+        groups.empty() || std::find(groups.begin(), groups.end(), group) != groups.end();
     if (!wanted) continue;
     const fs::path path = folder / file;
     if (!fs::is_regular_file(path)) refuse(folder, fmt::format("{} is missing", file));

@@ -35,10 +35,13 @@ struct HeadSums {
     const auto n = static_cast<double>(images);
     double gap = 0.0;
     for (int i = 0; i < kBins; ++i) gap += std::abs(confidence[i] - right[i]);
-    return {name,     100.0 * static_cast<double>(correct1) / n,
+    return {name,
+            100.0 * static_cast<double>(correct1) / n,
             100.0 * static_cast<double>(correct5) / n,
-            loss / n, gap / n,
-            correct1, correct5};
+            loss / n,
+            gap / n,
+            correct1,
+            correct5};
   }
 };
 
@@ -109,7 +112,8 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& no
   result.predictions = torch::cat(predictions);
   if (teacher_predictions.defined()) {
     result.agreement =
-        100.0 * result.predictions.eq(teacher_predictions).to(torch::kFloat64).mean().item<double>();
+        100.0 *
+        result.predictions.eq(teacher_predictions).to(torch::kFloat64).mean().item<double>();
   }
   return result;
 }

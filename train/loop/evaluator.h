@@ -13,8 +13,7 @@ namespace umbra {
 // 8-bit batches [B, H, W, C] to normalised floats [B, C, H, W] on the device.
 class Normalizer {
  public:
-  Normalizer(const std::vector<double>& mean, const std::vector<double>& std,
-             torch::Device device);
+  Normalizer(const std::vector<double>& mean, const std::vector<double>& std, torch::Device device);
   torch::Tensor operator()(const torch::Tensor& images) const;
 
  private:
@@ -23,7 +22,7 @@ class Normalizer {
 };
 
 struct HeadScore {
-  std::string head;  // "class", "shadow" ("shadow_0", ... for several), "mean" of all
+  std::string head;               // "class", "shadow" ("shadow_0", ... for several), "mean" of all
   double top1 = 0.0, top5 = 0.0;  // percent
   double loss = 0.0;              // cross-entropy per image
   double ece = 0.0;  // expected calibration error, 15 equal bins of confidence (Guo et al., 2017)
@@ -35,7 +34,8 @@ struct EvalResult {
   std::vector<HeadScore> heads;
   torch::Tensor labels;       // int64 [images]
   torch::Tensor predictions;  // int64 [images], of the class head
-  double agreement = -1.0;    // percent of images on which class head and teacher agree; -1: no teacher
+  double agreement =
+      -1.0;  // percent of images on which class head and teacher agree; -1: no teacher
 
   const HeadScore& head(const std::string& name) const;  // falls back to "class"
 };

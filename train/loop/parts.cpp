@@ -17,14 +17,16 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
                                    std::vector<std::string>& notes) {
   torch::manual_seed(init_seed(config));
   std::unique_ptr<Model> model = create_model(config.model);
-  notes.push_back(fmt::format("model {}: {} parameters", config.model.name,
-                              count_parameters(model->module())));
+  notes.push_back(
+      fmt::format("model {}: {} parameters", config.model.name, count_parameters(model->module())));
   if (config.model.init_from.empty()) return model;
   const auto rule = config.model.pos_embed_resize == "deit" ? vit::PosEmbedResize::kDeit
                                                             : vit::PosEmbedResize::kTimm;
   try {
-    const PartialLoad load = load_partial(model->module(), read_weights(config.model.init_from), rule);
-    notes.push_back(fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
+    const PartialLoad load =
+        load_partial(model->module(), read_weights(config.model.init_from), rule);
+    notes.push_back(
+        fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
     const auto list = [&](const char* what, const std::vector<std::string>& names) {
       if (!names.empty()) notes.push_back(fmt::format("  {}: {}", what, fmt::join(names, ", ")));
     };
@@ -90,7 +92,8 @@ std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Conf
 
 void build_teachers(Parts& parts, const Config& config, const Sources& sources) {
   for (size_t i = 0; i < config.teachers.size(); ++i) {
-    const std::string table = config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
+    const std::string table =
+        config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
     try {
       parts.teachers.push_back(build_teacher(config.teachers[i], config, parts.device));
     } catch (const Error& error) {
@@ -116,9 +119,8 @@ void build_objective(Parts& parts, const Config& config) {
   if (const auto module = parts.objective->module()) {
     module->to(parts.device);
     module->train();
-    parts.notes.push_back(
-        fmt::format("objective {}: {} parameters of its own", config.distill.preset,
-                    count_parameters(*module)));
+    parts.notes.push_back(fmt::format("objective {}: {} parameters of its own",
+                                      config.distill.preset, count_parameters(*module)));
   }
 }
 
@@ -139,9 +141,9 @@ void build_optimizer(Parts& parts, const Config& config) {
                                       group.lr_scale));
   }
   parts.optimizer = make_optimizer(config.optim, std::move(groups));
-  parts.schedule = std::make_unique<Schedule>(
-      config.schedule, scaled_lr(config.optim, config.train.batch_size), config.train.duration,
-      parts.math);
+  parts.schedule =
+      std::make_unique<Schedule>(config.schedule, scaled_lr(config.optim, config.train.batch_size),
+                                 config.train.duration, parts.math);
 }
 
 }  // namespace
@@ -169,9 +171,10 @@ TrainEvalSets open_sets(const Config& config, const Sources& sources) {
       std::tie(sets.train, sets.eval) = split_off(splits.train, options.val_split, seed);
     }
     if (!sets.eval) {
-      throw Error(fmt::format("{} has no test or validation part: add one, or hold out a share of "
-                              "the training set with data.val_split = 0.1",
-                              options.path));
+      throw Error(
+          fmt::format("{} has no test or validation part: add one, or hold out a share of "
+                      "the training set with data.val_split = 0.1",
+                      options.path));
     }
     if (options.train_samples > sets.train->size()) {
       throw Error(fmt::format("data.train_samples = {} but the training set has {} images",
@@ -204,9 +207,9 @@ Parts build_parts(LoadedConfig& loaded) {
         loaded.sources.at("train.batch_size"), config.train.batch_size, sets.train->size()));
   }
   parts.total_steps = parts.math.steps(config.train.duration);
-  parts.notes.push_back(fmt::format(
-      "data {}: {} training and {} evaluation images, {} classes", config.data.path,
-      sets.train->size(), sets.eval->size(), sets.train->num_classes()));
+  parts.notes.push_back(fmt::format("data {}: {} training and {} evaluation images, {} classes",
+                                    config.data.path, sets.train->size(), sets.eval->size(),
+                                    sets.train->num_classes()));
   parts.model = build_model(config, loaded.sources, parts.notes);
   parts.model->module().to(parts.device);
   build_teachers(parts, config, loaded.sources);

@@ -35,9 +35,10 @@ torch::Device choose_device(const std::string& name) {
   if (name == "cpu") return torch::kCPU;
   if (name.starts_with("cuda")) {
     if (!cuda) {
-      throw ConfigError(fmt::format(
-          "run.device = \"{}\": no usable GPU here (no device, or no driver); use \"cpu\" or \"auto\"",
-          name));
+      throw ConfigError(
+          fmt::format("run.device = \"{}\": no usable GPU here (no device, or no driver); use "
+                      "\"cpu\" or \"auto\"",
+                      name));
     }
     try {
       const torch::Device device(name);
@@ -47,8 +48,7 @@ torch::Device choose_device(const std::string& name) {
     } catch (const c10::Error&) {
     }
   }
-  throw ConfigError(
-      fmt::format("run.device = \"{}\": want auto, cpu, cuda or cuda:N", name));
+  throw ConfigError(fmt::format("run.device = \"{}\": want auto, cpu, cuda or cuda:N", name));
 }
 
 torch::ScalarType choose_precision(const std::string& name, const torch::Device& device) {

@@ -7,7 +7,8 @@
 
 namespace umbra {
 
-// "auto", "cpu", "cuda" or "cuda:N". Throws ConfigError for anything else, or where there is no GPU.
+// "auto", "cpu", "cuda" or "cuda:N". Throws ConfigError for anything else, or where there is no
+// GPU.
 torch::Device choose_device(const std::string& name);
 
 // "fp32" or "bf16"; "auto" is bf16 on CUDA and on CPUs with AMX or AVX512-BF16.

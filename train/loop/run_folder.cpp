@@ -73,8 +73,8 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   const std::string group = choose_group(state, weights, located.checkpoint);
   SavedModel saved;
   saved.description =
-      fmt::format("{}, {}, {}", located.run.path().string(),
-                  located.checkpoint.filename().string(), group == "ema" ? "ema" : "raw");
+      fmt::format("{}, {}, {}", located.run.path().string(), located.checkpoint.filename().string(),
+                  group == "ema" ? "ema" : "raw");
   saved.input = {config.augment.mean, config.augment.std, config.augment.image_size};
   saved.class_names = state.value("class_names", std::vector<std::string>{});
   saved.model = create_model(config.model);

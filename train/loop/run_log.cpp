@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <fstream>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <nlohmann/json.hpp>
 
 #include "train/files.h"
 
@@ -79,7 +79,9 @@ void RunLog::info(const std::string& line) {
   state_->say(spdlog::level::info, line, state_->terminal != Terminal::kQuiet);
 }
 
-void RunLog::warn(const std::string& line) { state_->say(spdlog::level::warn, "warning: " + line, true); }
+void RunLog::warn(const std::string& line) {
+  state_->say(spdlog::level::warn, "warning: " + line, true);
+}
 
 void RunLog::row(const nlohmann::json& row) {
   state_->metrics << row.dump() << '\n';
@@ -98,7 +100,8 @@ void RunLog::progress(const std::string& line, double done, double total) {
   constexpr int kBar = 24;
   const int filled = std::clamp(static_cast<int>(kBar * done / total), 0, kBar);
   std::string text = fmt::format("[{:#<{}}{:.<{}}] {}", "", filled, "", kBar - filled, line);
-  text.resize(std::min<size_t>(text.size(), static_cast<size_t>(std::max(10, terminal_width() - 1))));
+  text.resize(
+      std::min<size_t>(text.size(), static_cast<size_t>(std::max(10, terminal_width() - 1))));
   std::fputs(("\r\033[K" + text).c_str(), stderr);
   std::fflush(stderr);
   s.bar_drawn = true;

@@ -1,7 +1,7 @@
 #include "train/loop/stop_signal.h"
 
-#include <csignal>
 #include <unistd.h>
+#include <csignal>
 
 namespace umbra {
 namespace {

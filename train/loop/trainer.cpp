@@ -33,8 +33,8 @@ double resident_gigabytes() {
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
 bool may_change(const std::string& difference) {
   constexpr std::array<std::string_view, 9> kHarmless = {
-      "data.workers:", "data.prefetch:",  "data.path:",  "log.",        "checkpoint.",
-      "eval.",         "run.device:",     "run.threads:", "teacher.expect_top1:"};
+      "data.workers:", "data.prefetch:", "data.path:",          "log.", "checkpoint.", "eval.",
+      "run.device:",   "run.threads:",   "teacher.expect_top1:"};
   return std::any_of(kHarmless.begin(), kHarmless.end(),
                      [&](std::string_view key) { return difference.starts_with(key); });
 }
@@ -73,23 +73,23 @@ Json Trainer::fit(const StopSignal& stop) {
 
   while (step_ < parts_.total_steps) {
     const Clock::time_point start = Clock::now();
-    torch::manual_seed(augment::seed_of({static_cast<uint64_t>(config_.run.seed), Purpose::kModel,
-                                         static_cast<uint64_t>(step_)}));
-    const RawBatch batch = next_batch();                                      //  1. next batch
+    torch::manual_seed(augment::seed_of(
+        {static_cast<uint64_t>(config_.run.seed), Purpose::kModel, static_cast<uint64_t>(step_)}));
+    const RawBatch batch = next_batch();  //  1. next batch
     parts_.optimizer->zero_grad();
     const std::vector<RawBatch> pieces = split(batch);
     for (size_t i = 0; i < pieces.size(); ++i) {
-      const double weight = static_cast<double>(pieces[i].labels.size(0)) /
-                            static_cast<double>(batch.labels.size(0));
+      const double weight =
+          static_cast<double>(pieces[i].labels.size(0)) / static_cast<double>(batch.labels.size(0));
       learn(pieces[i], static_cast<int64_t>(i), weight);  //  2.-6. mix, teachers, student,
     }                                                     //        objective, backward
     update();                                             //  7. update
     if (parts_.ema) parts_.ema->update(step_);            //  8. EMA
     ++step_;
     interval_.end_step(batch.labels.size(0), seconds_since(start), data_seconds_);
-    log(start);          //  9. log
-    evaluate_if_due();   // 10. evaluate
-    save_if_due(stop);   // 11. checkpoint
+    log(start);         //  9. log
+    evaluate_if_due();  // 10. evaluate
+    save_if_due(stop);  // 11. checkpoint
   }
   const Json result = summary();
   write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
@@ -146,9 +146,9 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
   Loss loss;
   {
     const AutocastGuard autocast(parts_.device, parts_.precision);
-    const std::vector<ModelOutput> teachers = ask_teachers(batch);             // 3. teachers
-    const ModelOutput student = parts_.model->forward(batch.images);           // 4. student
-    loss = parts_.objective->compute(batch, student, teachers);                // 5. objective
+    const std::vector<ModelOutput> teachers = ask_teachers(batch);    // 3. teachers
+    const ModelOutput student = parts_.model->forward(batch.images);  // 4. student
+    loss = parts_.objective->compute(batch, student, teachers);       // 5. objective
     if (!teachers.empty()) {
       interval_.add("agreement", weight * share_equal(student.logits, teachers[0].logits));
     }
@@ -158,7 +158,8 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
 }
 
 void Trainer::update() {
-  const torch::Tensor norm = clip_grad_norm(parts_.optimizer->groups(), config_.optim.clip_grad_norm);
+  const torch::Tensor norm =
+      clip_grad_norm(parts_.optimizer->groups(), config_.optim.clip_grad_norm);
   interval_.add("grad_norm", norm);
   parts_.optimizer->step(parts_.schedule->lr(step_));
 }
@@ -182,11 +183,12 @@ void Trainer::log(Clock::time_point step_start) {
   }
   if (!std::isfinite(loss)) {
     const std::vector<int64_t> saved = folder_.checkpoints().steps();
-    throw Error(fmt::format(
-        "the loss is {} between steps {} and {}: training has diverged. Last good checkpoint: {}. Try "
-        "a lower optim.lr, a longer schedule.warmup or optim.clip_grad_norm = 1.0",
-        loss, step_ - interval_.steps() + 1, step_,
-        saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
+    throw Error(
+        fmt::format("the loss is {} between steps {} and {}: training has diverged. Last good "
+                    "checkpoint: {}. Try "
+                    "a lower optim.lr, a longer schedule.warmup or optim.clip_grad_norm = 1.0",
+                    loss, step_ - interval_.steps() + 1, step_,
+                    saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
   }
   row["images_per_second"] = interval_.images_per_second();
   row["data_share"] = interval_.data_share();
@@ -207,9 +209,8 @@ void Trainer::evaluate_student() {
   parts_.model->module().eval();
   scores_ = Json::object();
   const auto run = [&](Model& model, const char* weights) {
-    scores_[weights] = score(evaluate(student_forward(model), eval_loader_, normalize_,
-                                      teacher_predictions_),
-                             weights);
+    scores_[weights] = score(
+        evaluate(student_forward(model), eval_loader_, normalize_, teacher_predictions_), weights);
   };
   run(*parts_.model, "raw");
   if (parts_.ema) run(parts_.ema->model(), "ema");
@@ -226,8 +227,8 @@ Json Trainer::score(const EvalResult& result, const char* weights) {
     line += fmt::format("  {} top-1 {:.2f} top-5 {:.2f}", head.head, head.top1, head.top5);
   }
   line += fmt::format("  loss {:.3f}", result.heads.front().loss);
-  Json row = {{"kind", "eval"}, {"step", step_}, {"epoch", epoch()}, {"weights", weights},
-              {"images", result.images}, {"heads", heads}};
+  Json row = {{"kind", "eval"},     {"step", step_},           {"epoch", epoch()},
+              {"weights", weights}, {"images", result.images}, {"heads", heads}};
   if (result.agreement >= 0.0) {
     row["agreement"] = result.agreement;
     line += fmt::format("  agreement {:.1f}", result.agreement);
@@ -249,7 +250,8 @@ void Trainer::save_if_due(const StopSignal& stop) {
   if (!is_due(config_.checkpoint.every) && best_step_ != step_ && signal == 0) return;
   folder_.checkpoints().save(step_, snapshot(), config_.checkpoint.keep, best_step_);
   if (signal == 0 || step_ == parts_.total_steps) return;
-  log_->info(fmt::format("stopped by signal {}; saved step {}: go on with --resume", signal, step_));
+  log_->info(
+      fmt::format("stopped by signal {}; saved step {}: go on with --resume", signal, step_));
   throw Interrupted{signal};
 }
 
@@ -311,8 +313,8 @@ Checkpoint Trainer::read_or_suggest(const std::string& name) const {
         continue;
       }
       const std::string intact = store.path(step).filename().string();
-      throw Error(fmt::format("{}\n{} is intact: go on from it with --resume={}", error.what(), intact,
-                              intact));
+      throw Error(fmt::format("{}\n{} is intact: go on from it with --resume={}", error.what(),
+                              intact, intact));
     }
     throw Error(fmt::format("{}\nno intact checkpoint is left in {}", error.what(),
                             folder_.path().string()));
@@ -325,10 +327,11 @@ void Trainer::refuse_other_config() const {
     if (!may_change(difference)) changed += "\n  " + difference;
   }
   if (changed.empty()) return;
-  throw ConfigError(fmt::format(
-      "the run in {} has another config; a resumed run must keep it. Changed:{}\nStart a new run with "
-      "--out, from these weights with --set model.init_from={}",
-      folder_.path().string(), changed, folder_.path().string()));
+  throw ConfigError(
+      fmt::format("the run in {} has another config; a resumed run must keep it. Changed:{}\nStart "
+                  "a new run with "
+                  "--out, from these weights with --set model.init_from={}",
+                  folder_.path().string(), changed, folder_.path().string()));
 }
 
 // Scores every teacher before any training; one that does not score what it should stops the run.
@@ -347,8 +350,13 @@ void Trainer::check_teachers() {
     log_->info(fmt::format("teacher {}: top-1 {:.2f} top-5 {:.2f} loss {:.3f}", teacher.name(),
                            head.top1, head.top5, head.loss));
     if (step_ == 0) {
-      log_->row({{"kind", "teacher"}, {"step", 0}, {"teacher", i}, {"name", teacher.name()},
-                 {"top1", head.top1}, {"top5", head.top5}, {"loss", head.loss}});
+      log_->row({{"kind", "teacher"},
+                 {"step", 0},
+                 {"teacher", i},
+                 {"name", teacher.name()},
+                 {"top1", head.top1},
+                 {"top5", head.top5},
+                 {"loss", head.loss}});
     }
     const double expected = config_.teachers[i].expect_top1;
     if (head.top1 >= expected) continue;

@@ -54,7 +54,7 @@ class Trainer {
 
   bool is_due(const Duration& every) const;  // after the step just made
   double epoch() const;
-  double seconds() const;  // of training, evaluation and saving, over all processes
+  double seconds() const;        // of training, evaluation and saving, over all processes
   std::string position() const;  // "epoch 12/300 [ 340/1251]"
 
   LoadedConfig loaded_;

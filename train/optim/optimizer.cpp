@@ -128,8 +128,8 @@ class Sgd : public Optimizer {
   std::vector<Tensors> momentum_;
 };
 
-// LAMB (You et al., 2020) as timm's: the gradient of the whole model is first scaled to a norm of at
-// most 1; the trust ratio is taken where there is weight decay.
+// LAMB (You et al., 2020) as timm's: the gradient of the whole model is first scaled to a norm of
+// at most 1; the trust ratio is taken where there is weight decay.
 class Lamb : public AdamMoments {
  public:
   using AdamMoments::AdamMoments;

@@ -27,7 +27,7 @@ class Schedule {
   ScheduleOptions options_;
   double base_lr_;
   int64_t steps_per_epoch_;
-  double total_, warmup_;          // in the unit of t
+  double total_, warmup_;           // in the unit of t
   std::vector<double> milestones_;  // in the unit of t
 };
 

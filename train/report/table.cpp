@@ -51,9 +51,10 @@ Json read_summaries(const std::vector<std::string>& runs) {
   for (const std::string& run : runs) {
     const std::filesystem::path path = std::filesystem::path(run) / "summary.json";
     if (!std::filesystem::exists(path)) {
-      throw Error(fmt::format("{}: no finished run there (no summary.json); umbra train --resume --out "
-                              "{} finishes one",
-                              run, run));
+      throw Error(
+          fmt::format("{}: no finished run there (no summary.json); umbra train --resume --out "
+                      "{} finishes one",
+                      run, run));
     }
     const Json summary = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
     if (!summary.is_object()) throw Error(fmt::format("{} is damaged", path.string()));
@@ -63,8 +64,8 @@ Json read_summaries(const std::vector<std::string>& runs) {
 }
 
 std::string render_table(const Json& summaries) {
-  std::vector<Row> rows = {{"run", "model", "distillation", "class head", "shadow head", "mean", "EMA",
-                            "best", "minutes", "img/s"}};
+  std::vector<Row> rows = {{"run", "model", "distillation", "class head", "shadow head", "mean",
+                            "EMA", "best", "minutes", "img/s"}};
   for (const Json& summary : summaries) rows.push_back(row_of(summary));
   std::vector<size_t> widths(rows[0].size());
   for (const Row& row : rows) {
@@ -83,7 +84,8 @@ std::string render_table(const Json& summaries) {
     }
     text += "|\n";
   }
-  text += "\nTop-1 (%) on the evaluation set at the last step; best: headline head at its best step.\n";
+  text +=
+      "\nTop-1 (%) on the evaluation set at the last step; best: headline head at its best step.\n";
   for (const Json& summary : summaries) text += setting(summary);
   return text;
 }

@@ -5,18 +5,12 @@
 
 namespace umbra::augment {
 
-MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width) {
-  MixDraw draw;
-  if (!options.mixes() || !rng.coin(options.mix_prob)) return draw;
-  const bool both = options.mixup_alpha > 0.0 && options.cutmix_alpha > 0.0;
-  draw.cutmix = both ? rng.coin(options.switch_prob) : options.cutmix_alpha > 0.0;
-  const double alpha = draw.cutmix ? options.cutmix_alpha : options.mixup_alpha;
-  draw.lambda = rng.beta(alpha, alpha);
-  if (!draw.cutmix) return draw;
-  const double side = std::sqrt(1.0 - draw.lambda);
+MixDraw cutmix_box(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t width) {
+  const double side = std::sqrt(1.0 - lambda);
   const auto cut_h = static_cast<int64_t>(static_cast<double>(height) * side);
   const auto cut_w = static_cast<int64_t>(static_cast<double>(width) * side);
-  const int64_t cy = rng.below(height), cx = rng.below(width);
+  MixDraw draw;
+  draw.cutmix = true;
   draw.y0 = std::clamp<int64_t>(cy - cut_h / 2, 0, height);
   draw.y1 = std::clamp<int64_t>(cy + cut_h / 2, 0, height);
   draw.x0 = std::clamp<int64_t>(cx - cut_w / 2, 0, width);
@@ -24,6 +18,18 @@ MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_
   const auto box_area = static_cast<double>((draw.y1 - draw.y0) * (draw.x1 - draw.x0));
   draw.lambda = 1.0 - box_area / static_cast<double>(height * width);
   return draw;
+}
+
+MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width) {
+  MixDraw draw;
+  if (!options.mixes() || !rng.coin(options.mix_prob)) return draw;
+  const bool both = options.mixup_alpha > 0.0 && options.cutmix_alpha > 0.0;
+  const bool cutmix = both ? rng.coin(options.switch_prob) : options.cutmix_alpha > 0.0;
+  const double alpha = cutmix ? options.cutmix_alpha : options.mixup_alpha;
+  draw.lambda = rng.beta(alpha, alpha);
+  if (!cutmix) return draw;
+  const int64_t cy = rng.below(height), cx = rng.below(width);
+  return cutmix_box(draw.lambda, cy, cx, height, width);
 }
 
 torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw) {

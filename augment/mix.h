@@ -21,6 +21,9 @@ struct MixDraw {
 // lambda is then corrected to the true area.
 MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width);
 
+// The box of CutMix around (cy, cx), and the lambda that its clipped area leaves.
+MixDraw cutmix_box(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t width);
+
 // images [B, C, H, W] float -> the same shape; `images` itself where nothing is mixed.
 torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw);
 

@@ -32,7 +32,6 @@ cv::Mat train_view(const cv::Mat& image, const AugmentOptions& options, Rng& rng
 
 cv::Mat eval_view(const cv::Mat& image, const AugmentOptions& options) {
   const int size = static_cast<int>(options.image_size);
-  if (options.crop != "random_resized" && is_square_of(image, size)) return image;
   return resize_and_center_crop(image, size, options.crop_pct,
                                 parse_interpolation(options.eval_interpolation));
 }

@@ -9,8 +9,7 @@ namespace umbra::augment {
 // The training view: crop, then flip; every draw comes from `rng`.
 cv::Mat train_view(const cv::Mat& image, const AugmentOptions& options, Rng& rng);
 
-// The evaluation view: no chance. With crop = "pad" or "none" and an image already of the right
-// size the image is taken as it is, as the CIFAR recipes do.
+// The evaluation view: shorter side to image_size / crop_pct, centre crop. No chance.
 cv::Mat eval_view(const cv::Mat& image, const AugmentOptions& options);
 
 }  // namespace umbra::augment

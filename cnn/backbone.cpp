@@ -5,6 +5,20 @@
 namespace umbra::cnn {
 namespace {
 
+// The stronger shadow head: Linear - ReLU - Linear.
+class MlpHeadImpl : public torch::nn::Module {
+ public:
+  MlpHeadImpl(int64_t width, int64_t num_classes) {
+    fc1_ = register_module("fc1", torch::nn::Linear(width, width));
+    fc2_ = register_module("fc2", torch::nn::Linear(width, num_classes));
+  }
+  torch::Tensor forward(const torch::Tensor& x) { return fc2_(torch::relu(fc1_(x))); }
+
+ private:
+  torch::nn::Linear fc1_{nullptr}, fc2_{nullptr};
+};
+TORCH_MODULE(MlpHead);
+
 // One row per name. A new family adds its rows and its builder here.
 struct Entry {
   std::string name;
@@ -56,17 +70,21 @@ const Entry* find(std::string_view name) {
 
 void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width) {
   if (options.num_shadow_heads == 0) return;
-  shadow_heads_ = torch::nn::ModuleList();
+  const auto heads = register_module("fc_shadow", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < options.num_shadow_heads; ++i) {
-    shadow_heads_->push_back(torch::nn::Linear(width, options.num_classes));
+    const std::string name = std::to_string(i);
+    if (options.shadow_head == "mlp") {
+      shadow_heads_.emplace_back(heads->register_module(name, MlpHead(width, options.num_classes)));
+    } else {
+      shadow_heads_.emplace_back(
+          heads->register_module(name, torch::nn::Linear(width, options.num_classes)));
+    }
   }
-  register_module("fc_shadow", shadow_heads_);
 }
 
 void Backbone::run_shadow_heads(CnnOutput& output) {
-  if (shadow_heads_.is_empty()) return;
-  for (const auto& head : *shadow_heads_) {
-    output.shadow_logits.push_back(head->as<torch::nn::LinearImpl>()->forward(output.pooled));
+  for (torch::nn::AnyModule& head : shadow_heads_) {
+    output.shadow_logits.push_back(head.forward(output.pooled));
   }
 }
 

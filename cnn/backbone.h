@@ -31,7 +31,7 @@ class Backbone : public torch::nn::Module {
   void run_shadow_heads(CnnOutput& output);
 
  private:
-  torch::nn::ModuleList shadow_heads_{nullptr};
+  std::vector<torch::nn::AnyModule> shadow_heads_;
 };
 
 // Builds a backbone by name; weights come from torch's default generator. Throws if unknown.

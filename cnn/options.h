@@ -11,8 +11,9 @@ namespace umbra::cnn {
 struct CnnOptions {
   int64_t in_chans = 3;
   int64_t num_classes = 1000;
-  int64_t num_shadow_heads = 0;     // student-side shadow heads over the pooled vector (SHAKE v1)
-  bool zero_init_residual = false;  // last batch norm of every block starts at 0
+  int64_t num_shadow_heads = 0;  // student-side shadow heads over the pooled vector (SHAKE v1)
+  std::string shadow_head = "linear";  // "linear", or "mlp": Linear - ReLU - Linear
+  bool zero_init_residual = false;     // last batch norm of every block starts at 0
 };
 
 bool is_known(std::string_view name);

@@ -69,11 +69,6 @@ std::unique_ptr<Model> create_model(const ModelOptions& options) {
   return std::make_unique<CnnModel>(complete);
 }
 
-int64_t num_shadow_heads(const ModelOptions& options) {
-  if (!options.is_vit()) return options.cnn.num_shadow_heads;
-  return options.vit.distilled ? options.vit.num_shadow_heads : 0;
-}
-
 std::vector<std::string> model_names() {
   std::vector<std::string> names = vit::variant_names();
   for (const std::string& name : cnn::names()) names.push_back(name);

@@ -7,7 +7,7 @@
 
 #include <torch/nn.h>
 
-#include "train/config/config.h"
+#include "train/model_options.h"
 
 namespace umbra {
 
@@ -42,9 +42,6 @@ class Model {
 // Builds the model; weights are drawn from torch's default generator. `options` must be resolved:
 // num_classes and in_chans above 0. Throws ConfigError for an unknown name, with the nearest ones.
 std::unique_ptr<Model> create_model(const ModelOptions& options);
-
-// Number of shadow heads that the options ask for.
-int64_t num_shadow_heads(const ModelOptions& options);
 
 // Every name that create_model knows.
 std::vector<std::string> model_names();

@@ -156,5 +156,26 @@ TEST(DrawMix, SwitchesAsOftenAsAsked) {
   near(mixups, 0.5 * 0.7);
 }
 
+// By hand from timm 0.3.2's rand_bbox: cut = int(side * sqrt(1 - lambda)), half of it, rounded
+// down, to either side of the centre, clipped. Odd cuts lose a pixel.
+TEST(CutmixBox, FollowsTimm032) {
+  struct Case {
+    double lambda;
+    int64_t cy, cx, y0, y1, x0, x1;
+  };
+  for (const Case& c : std::vector<Case>{{0.75, 5, 5, 3, 7, 3, 7},    // cut int(4.5) = 4 of 9
+                                         {0.64, 4, 4, 2, 6, 2, 6},    // cut 5, odd: a side of 4
+                                         {0.75, 0, 8, 0, 2, 6, 9},    // clipped at two edges
+                                         {0.0, 4, 4, 0, 8, 0, 8}}) {  // cut 9, odd
+    const MixDraw draw = cutmix_box(c.lambda, c.cy, c.cx, 9, 9);
+    EXPECT_EQ(draw.y0, c.y0);
+    EXPECT_EQ(draw.y1, c.y1);
+    EXPECT_EQ(draw.x0, c.x0);
+    EXPECT_EQ(draw.x1, c.x1);
+    const double area = static_cast<double>((c.y1 - c.y0) * (c.x1 - c.x0));
+    EXPECT_DOUBLE_EQ(draw.lambda, 1.0 - area / 81.0);
+  }
+}
+
 }  // namespace
 }  // namespace umbra::augment

@@ -46,18 +46,22 @@ echo "-- left alone"
 "$umbra" train "$config" --out "$work/whole" --quiet
 
 echo "-- killed and resumed"
-kills=0
-for delay in 1.3 1.7 1.1 1.9 1.5; do
+newest() { ls "$work/killed/checkpoints" 2> /dev/null | grep step- | tail -n 1 || true; }
+resumed=""
+for target in step-00000039 step-00000104 step-00000195 step-00000247; do
   "$umbra" train "$config" --out "$work/killed" --resume --quiet & pid=$!
-  sleep "$delay"
-  if kill -KILL $pid 2> /dev/null; then kills=$((kills + 1)); fi
+  until [[ $(newest) > $target || $(newest) == "$target" ]]; do
+    kill -0 $pid 2> /dev/null || { echo "the run ended before it was killed"; exit 1; }
+    sleep 0.02
+  done
+  sleep "0.0$((RANDOM % 10))"
+  kill -KILL $pid
   wait $pid 2> /dev/null || true
-  ls "$work/killed/checkpoints" 2> /dev/null | tr '\n' ' ' || true
+  resumed="$resumed $(newest)"
 done
-echo "killed $kills times"
+echo "killed after$resumed"
 "$umbra" train "$config" --out "$work/killed" --resume --quiet
 
-[ "$kills" -ge 2 ] || { echo "the run was too short to be killed"; exit 1; }
 last=step-00000300
 for file in model ema optimizer; do
   cmp "$work/whole/checkpoints/$last/$file.safetensors" "$work/killed/checkpoints/$last/$file.safetensors"

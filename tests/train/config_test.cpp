@@ -209,6 +209,20 @@ TEST(Config, ImageSizeIsSaidOnce) {
               HasSubstr("model.img_size = 384 but augment.image_size = 224"));
 }
 
+TEST(Config, OtherKeysDecideDefaults) {
+  EXPECT_EQ(parse_config("", "t").config.augment.crop_pct, 0.875);
+  EXPECT_EQ(parse_config("[augment]\ncrop = \"pad\"\n", "t").config.augment.crop_pct, 1.0);
+  EXPECT_EQ(
+      parse_config("[augment]\ncrop = \"pad\"\ncrop_pct = 0.9\n", "t").config.augment.crop_pct,
+      0.9);
+  EXPECT_EQ(parse_config("[optim]\nname = \"lamb\"\n", "t").config.optim.eps, 1e-6);
+  const std::string strong = "[teacher]\npath = \"t\"\n[distill]\npreset = \"shake-strong-head\"\n";
+  EXPECT_EQ(parse_config(strong, "t").config.model.vit.shadow_head, "mlp");
+  EXPECT_EQ(parse_config(strong, "t", {"model.name=resnet20"}).config.model.cnn.shadow_head, "mlp");
+  EXPECT_THAT(error_of(strong, {"model.name=resnet20", "distill.shadow=teacher"}),
+              HasSubstr("no effect"));
+}
+
 TEST(Config, ExtendsTakesTheOtherFileFirst) {
   const fs::path folder = fs::temp_directory_path() / "umbra_extends_test";
   fs::create_directories(folder);

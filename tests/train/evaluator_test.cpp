@@ -92,6 +92,46 @@ TEST(Evaluator, LossAndCalibrationErrorByHand) {
   EXPECT_EQ(&result.head("mean"), &result.heads.front()) << "one head: the mean is that head";
 }
 
+// Seven classes, one image of label 6. The class head ranks it second, the shadow sixth; their mean
+// puts it first, though neither head does.
+TEST(Evaluator, MeanAndTopFiveByHand) {
+  const augment::AugmentOptions options = plain_view(8);
+  LoaderOptions loading;
+  loading.train = false;
+  const auto one = subset(std::make_shared<test::ToyDataset>(7, 7, 8), {6});
+  Loader loader(one, options, loading);
+  const Forward network = [](const torch::Tensor&) {
+    ModelOutput output;
+    output.logits = torch::tensor({{9.f, 0.f, 0.f, 0.f, 0.f, 0.f, 8.f}});
+    output.shadow_logits = {torch::tensor({{-9.f, 3.f, 3.f, 3.f, 3.f, 3.f, 2.f}})};
+    return output;
+  };
+  const EvalResult result =
+      evaluate(network, loader, Normalizer(options.mean, options.std, torch::kCPU));
+  EXPECT_EQ(result.head("class").correct1, 0);
+  EXPECT_EQ(result.head("class").correct5, 1);
+  EXPECT_EQ(result.head("shadow").correct5, 0) << "rank six is not in the top five";
+  EXPECT_EQ(result.head("mean").correct1, 1);
+}
+
+// Equal logits are common in bf16: the class of the smaller index comes first, in every count.
+TEST(Evaluator, TiesAreBrokenByIndex) {
+  const augment::AugmentOptions options = plain_view(8);
+  LoaderOptions loading;
+  loading.train = false;
+  Loader loader(std::make_shared<test::ToyDataset>(14, 7, 8), options, loading);
+  const Forward network = [](const torch::Tensor& images) {
+    ModelOutput output;
+    output.logits = torch::ones({images.size(0), 7});
+    return output;
+  };
+  const EvalResult result =
+      evaluate(network, loader, Normalizer(options.mean, options.std, torch::kCPU));
+  EXPECT_EQ(result.head("class").correct1, 2);   // the two of class 0
+  EXPECT_EQ(result.head("class").correct5, 10);  // classes 0 to 4
+  EXPECT_EQ(result.correct.sum().item<int64_t>(), 2);
+}
+
 TEST(Evaluator, AgreementIsTheShareOfEqualAnswers) {
   const augment::AugmentOptions options = plain_view(8);
   LoaderOptions loading;

@@ -101,7 +101,8 @@ TEST(Safetensors, HostileFilesAreRefused) {
 TEST(LoadState, NamesWhatDoesNotFit) {
   const auto model = create_model(small_vit(16, 4, false));
   TensorMap state;
-  for (const auto& [name, tensor] : state_of(model->module())) state[name] = tensor.detach().clone();
+  for (const auto& [name, tensor] : state_of(model->module()))
+    state[name] = tensor.detach().clone();
   load_state(model->module(), state);  // all fits
   state.erase("norm.weight");
   state["head.weight"] = torch::zeros({5, 16});
@@ -117,8 +118,7 @@ TEST(LoadPartial, TakesAPlainModelIntoALargerDistilledOne) {
   const auto distilled = create_model(small_vit(32, 6, true));
   const TensorMap source = state_of(plain->module());
   const torch::Tensor dist_row = state_of(distilled->module()).at("pos_embed").select(1, 1).clone();
-  const PartialLoad load =
-      load_partial(distilled->module(), source, vit::PosEmbedResize::kTimm);
+  const PartialLoad load = load_partial(distilled->module(), source, vit::PosEmbedResize::kTimm);
   const TensorMap target = state_of(distilled->module());
   EXPECT_TRUE(target.at("cls_token").equal(source.at("cls_token")));
   EXPECT_TRUE(target.at("pos_embed").select(1, 0).equal(source.at("pos_embed").select(1, 0)));

@@ -17,6 +17,7 @@ struct EvalArguments {
   std::string split = "test";
   std::string per_class;
   std::string data;
+  std::string precision = "fp32";
   std::vector<std::string> overrides;
   bool json = false;
 };
@@ -29,9 +30,7 @@ LoadedConfig eval_config(const EvalArguments& arguments) {
         "{} is a bare weight file: give the model and the data with --config CONFIG.toml",
         arguments.path));
   }
-  const std::filesystem::path path = std::filesystem::absolute(arguments.path);
-  const bool is_run = std::filesystem::exists(path / "resolved.toml");
-  const RunFolder run(is_run ? path : path.parent_path().parent_path());
+  const RunFolder run = locate(arguments.path, arguments.checkpoint).run;
   return load_config(run.config_path().string(), arguments.overrides);
 }
 
@@ -54,22 +53,25 @@ SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
   return saved;
 }
 
-void write_per_class(const std::string& path, const EvalResult& result,
+void write_per_class(std::ofstream& file, const std::string& weights, const EvalResult& result,
                      const std::vector<std::string>& names) {
-  std::ofstream file(path);
-  if (!file) throw Error(fmt::format("{}: cannot write", path));
-  file << "class,name,images,correct,top1\n";
   for (size_t c = 0; c < names.size(); ++c) {
     const torch::Tensor mine = result.labels.eq(static_cast<int64_t>(c));
     const auto images = mine.sum().item<int64_t>();
-    const auto correct =
-        mine.logical_and(result.predictions.eq(result.labels)).sum().item<int64_t>();
+    const auto correct = mine.logical_and(result.correct).sum().item<int64_t>();
     const double share =
         images > 0 ? 100.0 * static_cast<double>(correct) / static_cast<double>(images) : 0.0;
     std::string name;  // quoted as RFC 4180 asks
     for (const char letter : names[c]) name.append(letter == '"' ? 2 : 1, letter);
-    file << fmt::format("{},\"{}\",{},{},{:.4f}\n", c, name, images, correct, share);
+    file << fmt::format("{},{},\"{}\",{},{},{:.4f}\n", weights, c, name, images, correct, share);
   }
+}
+
+std::shared_ptr<const Dataset> choose_split(const Sets& sets, const std::string& name) {
+  const auto& chosen = name == "train" ? sets.train : name == "val" ? sets.val : sets.test;
+  if (chosen) return chosen;
+  throw ConfigError(name == "val" ? "--split val: the run has no data.val_split"
+                                  : "--split test: the data set has no test part; try --split val");
 }
 
 void eval(const EvalArguments& arguments) {
@@ -77,9 +79,9 @@ void eval(const EvalArguments& arguments) {
   const Config& config = loaded.config;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   const torch::Device device = choose_device(config.run.device);
-  const torch::ScalarType precision = choose_precision(config.run.precision, device);
-  const TrainEvalSets sets = open_sets(config, loaded.sources);
-  const auto dataset = arguments.split == "train" ? sets.train : sets.eval;
+  const torch::ScalarType precision = choose_precision(arguments.precision, device);
+  const Sets sets = open_sets(config, loaded.sources);
+  const auto dataset = choose_split(sets, arguments.split);
   check_against_data(loaded.config, loaded.sources, dataset->num_classes(), dataset->channels());
 
   LoaderOptions options;
@@ -90,6 +92,12 @@ void eval(const EvalArguments& arguments) {
   Loader loader(dataset, config.augment, options);
   const Normalizer normalize(config.augment.mean, config.augment.std, device);
 
+  std::ofstream per_class;
+  if (!arguments.per_class.empty()) {
+    per_class.open(arguments.per_class);
+    if (!per_class) throw Error(fmt::format("{}: cannot write", arguments.per_class));
+    per_class << "weights,class,name,images,correct,top1\n";
+  }
   nlohmann::json rows = nlohmann::json::array();
   if (!arguments.json) {
     fmt::print("{} images of {}, {} on {}\n", dataset->size(), config.data.path,
@@ -122,9 +130,7 @@ void eval(const EvalArguments& arguments) {
                    head.top5, head.loss, head.ece);
       }
     }
-    if (!arguments.per_class.empty()) {
-      write_per_class(arguments.per_class, result, dataset->class_names());
-    }
+    if (per_class.is_open()) write_per_class(per_class, kind, result, dataset->class_names());
   }
   if (arguments.json) fmt::print("{}\n", rows.dump(1));
 }
@@ -147,12 +153,17 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--weights", arguments->weights, "all, raw or ema")
       ->check(CLI::IsMember({"all", "raw", "ema"}))
       ->capture_default_str();
-  command->add_option("--split", arguments->split, "test or train (in evaluation view)")
-      ->check(CLI::IsMember({"test", "train"}))
+  command
+      ->add_option("--split", arguments->split,
+                   "test, val (the share held out by data.val_split) or train")
+      ->check(CLI::IsMember({"test", "val", "train"}))
       ->capture_default_str();
   command->add_option("--per-class", arguments->per_class,
                       "Write a CSV: images and top-1 of the class head for every class");
   command->add_flag("--json", arguments->json, "Rows as JSON on standard output");
+  command->add_option("--precision", arguments->precision, "fp32, bf16 or auto")
+      ->check(CLI::IsMember({"fp32", "bf16", "auto"}))
+      ->capture_default_str();
   command->add_option("--data", arguments->data, "Another data set: short for --set data.path=...");
   command->callback([=] {
     // Another data set may have another layout; what else was set comes last.

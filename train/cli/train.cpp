@@ -32,11 +32,15 @@ void train(const TrainArguments& arguments, bool resume) {
     throw ConfigError(
         fmt::format("{} holds no run to resume: give a CONFIG.toml, too", folder.path().string()));
   }
+  if (!folder.exists() && arguments.resume != "last") {
+    throw ConfigError(fmt::format("{} holds no run, so no checkpoint {}", folder.path().string(),
+                                  arguments.resume));
+  }
   const std::string config =
       arguments.config.empty() ? folder.config_path().string() : arguments.config;
   LoadedConfig loaded = load_config(config, arguments.overrides);
   if (folder.exists() && folder.finished()) {
-    fmt::print("{} is finished; see umbra report {}\n", folder.path().string(),
+    fmt::print("{0} is finished, with the config in {0}/resolved.toml; see umbra report {0}\n",
                folder.path().string());
     return;
   }
@@ -65,8 +69,11 @@ void add_train_command(CLI::App& app) {
                        "--resume=step-NNNNNNNN from that checkpoint")
           ->expected(0, 1)
           ->default_str("last");
-  command->add_flag("--quiet", arguments->quiet, "Warnings and errors only");
+  command->add_flag("--quiet", arguments->quiet, "Errors only");
   command->callback([=] {
+    if (arguments->resume.ends_with(".toml") && arguments->config.empty()) {
+      std::swap(arguments->resume, arguments->config);  // train --resume CONFIG.toml
+    }
     if (arguments->resume.empty()) arguments->resume = "last";
     train(*arguments, resume->count() > 0);
   });

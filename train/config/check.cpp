@@ -19,12 +19,18 @@ class Checker {
   const Sources& sources_;
 };
 
+// The largest divisor of `number` up to `limit`.
+int64_t largest_divisor(int64_t number, int64_t limit) {
+  while (number % limit != 0) --limit;
+  return limit;
+}
+
 void check_model(const Config& c, const Checker& check) {
   if (!c.model.is_vit()) return;
   const vit::VitOptions& o = c.model.vit;
   check.require(o.img_size % o.patch_size == 0, "model.patch_size",
                 "model.patch_size = {} does not divide the image size {}; try {}", o.patch_size,
-                o.img_size, o.img_size % 7 == 0 ? 7 : 4);
+                o.img_size, largest_divisor(o.img_size, o.patch_size));
   check.require(o.embed_dim % o.num_heads == 0, "model.num_heads",
                 "model.num_heads = {} does not divide model.embed_dim = {}", o.num_heads,
                 o.embed_dim);
@@ -83,13 +89,15 @@ void check_distill(const Config& c, const Checker& check) {
   check.require(shake || o.shadow == "student", "distill.shadow",
                 "distill.shadow = \"teacher\" is for method = \"shake\" only");
   check.require(
+      o.shadow == "student" || o.preset != "shake-strong-head", "distill.preset",
+      "preset shake-strong-head is about the student's shadow head; it has no effect with "
+      "distill.shadow = \"teacher\"");
+  check.require(
       o.shadow == "student" || o.inherit != "none", "distill.inherit",
       "distill.shadow = \"teacher\" without inheriting from the teacher makes no sense: set "
       "distill.inherit to \"mse\" (public code), \"kl\" or \"hard\"");
   if (o.shadow == "teacher") return;
-  const int64_t heads = c.model.is_vit()
-                            ? (c.model.vit.distilled ? c.model.vit.num_shadow_heads : 0)
-                            : c.model.cnn.num_shadow_heads;
+  const int64_t heads = c.model.num_shadow_heads();
   check.require(heads > 0, "model",
                 "distill.method = \"{}\" needs a second head, and {} has none: {}", o.method,
                 c.model.name,

@@ -77,7 +77,7 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
   visit("hflip", o.hflip, share(), "Probability of a horizontal flip");
   visit("interpolation", o.interpolation, one_of({"bilinear", "bicubic"}), "Training resize");
   visit("crop_pct", o.crop_pct, Accepts{.min = 0, .max = 1, .above_min = true},
-        "Evaluation: centre share kept after the resize (timm's crop_pct)");
+        "Evaluation: centre share kept after the resize; 1.0 unless crop = random_resized");
   visit("eval_interpolation", o.eval_interpolation, one_of({"bilinear", "bicubic"}),
         "Evaluation resize");
   visit("mean", o.mean, share(), "Normalisation, one value per channel, of pixels in [0, 1]");
@@ -117,6 +117,8 @@ template <class V>
 void fields(V&& visit, Like<cnn::CnnOptions> auto& o) {
   visit("num_shadow_heads", o.num_shadow_heads, between(0, 64),
         "Shadow heads over the pooled vector, one per teacher (SHAKE, student side)");
+  visit("shadow_head", o.shadow_head, one_of({"linear", "mlp"}),
+        "linear, or mlp: Linear-ReLU-Linear (SHAKE's stronger head)");
   visit("zero_init_residual", o.zero_init_residual, anything(),
         "Start every residual branch at zero (last batch norm)");
 }
@@ -203,7 +205,7 @@ void fields(V&& visit, Like<OptimOptions> auto& o) {
         "stands");
   visit("weight_decay", o.weight_decay, at_least(0), "Decoupled for adamw; L2 for sgd");
   visit("betas", o.betas, below_one(), "adamw, lamb: [beta1, beta2]");
-  visit("eps", o.eps, positive(), "adamw, lamb");
+  visit("eps", o.eps, positive(), "adamw, lamb (1e-6 there)");
   visit("momentum", o.momentum, below_one(), "sgd");
   visit("nesterov", o.nesterov, anything(), "sgd");
   visit("clip_grad_norm", o.clip_grad_norm, at_least(0), "Largest gradient norm; 0: off");
@@ -236,7 +238,7 @@ void fields(V&& visit, Like<TrainOptions> auto& o) {
   visit("duration", o.duration, positive(), "Length of the training");
   visit("batch_size", o.batch_size, between(1, 1 << 20), "Samples per update of the weights");
   visit("accum_steps", o.accum_steps, between(1, 1 << 20),
-        "Parts that a batch is computed in, to save memory; the update is of the whole batch");
+        "Parts that a batch is computed in, to save memory; mixing and batch norm see the parts");
   visit("ema_decay", o.ema_decay, below_one(), "Moving average of the weights; 0: none");
   visit("ema_warmup", o.ema_warmup, anything(), "Shorter average at first (timm's ModelEmaV3)");
 }

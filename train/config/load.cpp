@@ -292,10 +292,14 @@ void derive(LoadedConfig& loaded) {
     } else if (!sources.is_set("augment.image_size")) {
       c.augment.image_size = c.model.vit.img_size;
     }
-    if (c.distill.preset == "shake-strong-head" && !sources.is_set("model.shadow_head")) {
-      c.model.vit.shadow_head = "mlp";
-    }
   }
+  if (c.distill.preset == "shake-strong-head" && !sources.is_set("model.shadow_head")) {
+    (c.model.is_vit() ? c.model.vit.shadow_head : c.model.cnn.shadow_head) = "mlp";
+  }
+  if (c.augment.crop != "random_resized" && !sources.is_set("augment.crop_pct")) {
+    c.augment.crop_pct = 1.0;  // the CIFAR recipes evaluate the whole image
+  }
+  if (c.optim.name == "lamb" && !sources.is_set("optim.eps")) c.optim.eps = 1e-6;  // timm's
   const bool several_heads = c.distill.method == "shake" && c.distill.shadow == "student";
   const int64_t heads = several_heads ? std::max<int64_t>(1, teachers) : 1;
   if (c.distill.method != "none" && c.distill.shadow == "student" &&

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "train/config/config.h"
 #include "train/distill/objective.h"
+#include "train/distill/options.h"
 
 namespace umbra {
 

@@ -8,6 +8,7 @@
 
 #include <torch/nn.h>
 
+#include "train/distill/options.h"
 #include "train/model.h"
 
 namespace umbra {

@@ -2,8 +2,8 @@
 // frozen teacher and exchanges KL with the student in both directions.
 #pragma once
 
-#include "train/config/config.h"
 #include "train/distill/objective.h"
+#include "train/distill/options.h"
 #include "train/distill/shadow_branch.h"
 
 namespace umbra {

@@ -1,8 +1,8 @@
 // What every objective shares: the loss with the labels and the options' names as values.
 #pragma once
 
-#include "train/config/config.h"
 #include "train/distill/losses.h"
+#include "train/distill/options.h"
 
 namespace umbra {
 

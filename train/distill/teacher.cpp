@@ -5,8 +5,11 @@
 namespace umbra {
 
 Teacher::Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
-                 const InputForm& student, torch::Device device)
-    : name_(std::move(name)), model_(std::move(model)), image_size_(own.image_size) {
+                 const InputForm& student, torch::Device device, bool answers_by_mean)
+    : name_(std::move(name)),
+      model_(std::move(model)),
+      image_size_(own.image_size),
+      answers_by_mean_(answers_by_mean) {
   model_->module().to(device);
   model_->module().eval();
   for (torch::Tensor& parameter : model_->module().parameters()) parameter.requires_grad_(false);
@@ -26,7 +29,13 @@ ModelOutput Teacher::forward(const torch::Tensor& images) {
   if (x.size(2) != image_size_ || x.size(3) != image_size_) {
     x = at::_upsample_bicubic2d_aa(x, {image_size_, image_size_}, /*align_corners=*/false);
   }
-  return model_->forward(x);
+  ModelOutput output = model_->forward(x);
+  if (answers_by_mean_) {
+    for (const torch::Tensor& shadow : output.shadow_logits) output.logits = output.logits + shadow;
+    output.logits = output.logits / static_cast<double>(output.shadow_logits.size() + 1);
+  }
+  output.shadow_logits.clear();
+  return output;
 }
 
 }  // namespace umbra

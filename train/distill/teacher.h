@@ -19,10 +19,11 @@ class Teacher {
  public:
   // `student` says how the images it will be given were prepared, `own` what the model was trained
   // on. The model is moved to `device`.
+  // With `answers_by_mean` its logits are the mean of all its heads (DeiT), else the class head's.
   Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
-          const InputForm& student, torch::Device device);
+          const InputForm& student, torch::Device device, bool answers_by_mean = false);
 
-  // Images as the student sees them, [B, C, H, W] normalised and mixed.
+  // Images as the student sees them, [B, C, H, W] normalised and mixed. No shadow logits.
   ModelOutput forward(const torch::Tensor& images);
 
   const std::string& name() const { return name_; }
@@ -33,6 +34,7 @@ class Teacher {
   std::unique_ptr<Model> model_;
   torch::Tensor scale_, shift_;  // student's normalisation to its own, [1, C, 1, 1]; or undefined
   int64_t image_size_;
+  bool answers_by_mean_;
 };
 
 }  // namespace umbra

@@ -68,19 +68,28 @@ void CheckpointStore::save(int64_t step, const Checkpoint& checkpoint, int64_t k
   }
   write_file_synced(partial / kStateFile, state.dump(1) + "\n");
   sync_folder(partial);
-  fs::remove_all(target);  // only where a run stopped right after saving this very step
+  remove(step);  // only where a run goes on after saving this very step
   fs::rename(partial, target);
   sync_folder(folder_);
 
   int64_t kept = 0;
   for (const int64_t old : steps()) {
-    if (kept++ >= keep && old != best) fs::remove_all(path(old));
+    if (kept++ >= keep && old != best) remove(old);
   }
+}
+
+// By way of another name: a checkpoint is whole or gone, wherever the program is killed.
+void CheckpointStore::remove(int64_t step) {
+  const fs::path trash = folder_ / ".trash";
+  fs::remove_all(trash);
+  if (!fs::exists(path(step))) return;
+  fs::rename(path(step), trash);
+  fs::remove_all(trash);
 }
 
 void CheckpointStore::discard_after(int64_t step) {
   for (const int64_t newer : steps()) {
-    if (newer > step) fs::remove_all(path(newer));
+    if (newer > step) remove(newer);
   }
 }
 

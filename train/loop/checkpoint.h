@@ -40,6 +40,8 @@ class CheckpointStore {
   std::filesystem::path resolve(const std::string& name) const;
 
  private:
+  void remove(int64_t step);
+
   std::filesystem::path folder_;
 };
 

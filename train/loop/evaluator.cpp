@@ -5,6 +5,15 @@ namespace {
 
 constexpr int kBins = 15;
 
+// Classes that come before the label's: those with a larger logit, and of equal ones (bf16 has
+// many) those with a smaller index. [B]
+torch::Tensor rank_of(const torch::Tensor& logits, const torch::Tensor& labels) {
+  const torch::Tensor label = labels.unsqueeze(1), mine = logits.gather(1, label);
+  const torch::Tensor classes = torch::arange(logits.size(1), labels.options()).unsqueeze(0);
+  const torch::Tensor tied_before = logits.eq(mine).logical_and(classes.lt(label));
+  return logits.gt(mine).logical_or(tied_before).sum(1);
+}
+
 // Sums over the images of one head.
 struct HeadSums {
   std::string name;
@@ -12,14 +21,13 @@ struct HeadSums {
   double loss = 0.0;
   std::array<double, kBins> confidence{}, right{};
 
-  void add(const torch::Tensor& logits, const torch::Tensor& labels) {
+  // Returns which images the head got right.
+  torch::Tensor add(const torch::Tensor& logits, const torch::Tensor& labels) {
     const torch::Tensor log_p = torch::log_softmax(logits, 1);
-    const int64_t k = std::min<int64_t>(5, logits.size(1));
-    const torch::Tensor ranked = std::get<1>(logits.topk(k, 1));  // [B, k]
-    const torch::Tensor hits = ranked.eq(labels.unsqueeze(1)).cpu();
-    const torch::Tensor hit1 = hits.select(1, 0).contiguous();
+    const torch::Tensor rank = rank_of(logits, labels);
+    const torch::Tensor hit1 = rank.eq(0).cpu();
     correct1 += hit1.sum().item<int64_t>();
-    correct5 += hits.sum().item<int64_t>();
+    correct5 += rank.lt(5).sum().item<int64_t>();
     loss -= log_p.gather(1, labels.unsqueeze(1)).to(torch::kFloat64).sum().item<double>();
     const torch::Tensor top = std::get<0>(log_p.max(1)).exp().to(torch::kFloat64).cpu();
     const auto* p = top.const_data_ptr<double>();
@@ -29,6 +37,7 @@ struct HeadSums {
       confidence[bin] += p[i];
       right[bin] += ok[i] ? 1.0 : 0.0;
     }
+    return hit1;
   }
 
   HeadScore score(int64_t images) const {
@@ -92,7 +101,7 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& no
   const torch::NoGradGuard no_grad;
   EvalResult result;
   std::vector<HeadSums> sums;
-  std::vector<torch::Tensor> labels, predictions;
+  std::vector<torch::Tensor> labels, correct, predictions;
   loader.seek(0, 0);
   for (RawBatch batch; loader.next(batch);) {
     const torch::Tensor images = normalize(batch.images);
@@ -101,7 +110,8 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& no
     sums.resize(heads.size());
     for (size_t i = 0; i < heads.size(); ++i) {
       sums[i].name = heads[i].first;
-      sums[i].add(heads[i].second, targets);
+      const torch::Tensor right = sums[i].add(heads[i].second, targets);
+      if (i == 0) correct.push_back(right);
     }
     labels.push_back(batch.labels);
     predictions.push_back(heads[0].second.argmax(1).cpu());
@@ -109,6 +119,7 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& no
   }
   for (const HeadSums& head : sums) result.heads.push_back(head.score(result.images));
   result.labels = torch::cat(labels);
+  result.correct = torch::cat(correct);
   result.predictions = torch::cat(predictions);
   if (teacher_predictions.defined()) {
     result.agreement =

@@ -33,6 +33,7 @@ struct EvalResult {
   int64_t images = 0;
   std::vector<HeadScore> heads;
   torch::Tensor labels;       // int64 [images]
+  torch::Tensor correct;      // bool [images], of the class head
   torch::Tensor predictions;  // int64 [images], of the class head
   double agreement =
       -1.0;  // percent of images on which class head and teacher agree; -1: no teacher

@@ -36,6 +36,12 @@ std::vector<std::pair<std::string, double>> Interval::means() const {
   return means;
 }
 
+bool Interval::finite() const {
+  return std::all_of(sums_.begin(), sums_.end(), [](const auto& item) {
+    return std::isfinite(item.second.template item<double>());
+  });
+}
+
 nlohmann::json Interval::to_json() const {
   nlohmann::json sums = nlohmann::json::array();
   for (const auto& [name, sum] : sums_) sums.push_back({name, sum.item<double>()});

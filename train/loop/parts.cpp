@@ -13,13 +13,13 @@ uint64_t init_seed(const Config& config) {
   return augment::seed_of({static_cast<uint64_t>(config.run.seed), augment::Purpose::kInit});
 }
 
-std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
+std::unique_ptr<Model> build_model(const Config& config, const Sources& sources, bool fresh,
                                    std::vector<std::string>& notes) {
   torch::manual_seed(init_seed(config));
   std::unique_ptr<Model> model = create_model(config.model);
   notes.push_back(
       fmt::format("model {}: {} parameters", config.model.name, count_parameters(model->module())));
-  if (config.model.init_from.empty()) return model;
+  if (config.model.init_from.empty() || !fresh) return model;
   const auto rule = config.model.pos_embed_resize == "deit" ? vit::PosEmbedResize::kDeit
                                                             : vit::PosEmbedResize::kTimm;
   try {
@@ -33,6 +33,9 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
     list("resized", load.resized);
     list("fresh", load.fresh);
     list("in the file only", load.unused);
+  } catch (const c10::Error& error) {
+    throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
+                                  config.model.init_from, error.what_without_backtrace()));
   } catch (const Error& error) {
     throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
                                   config.model.init_from, error.what()));
@@ -52,6 +55,10 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
   model.num_classes = config.model.num_classes;
   model.in_chans = config.model.in_chans;
   SavedModel saved;
+  if (!options.mean.empty() && options.mean.size() != config.augment.mean.size()) {
+    throw Error(fmt::format("teacher.mean has {} values, the images {} channel(s)",
+                            options.mean.size(), config.augment.mean.size()));
+  }
   saved.input = {options.mean.empty() ? config.augment.mean : options.mean,
                  options.std.empty() ? config.augment.std : options.std,
                  options.image_size > 0 ? options.image_size : config.augment.image_size};
@@ -73,6 +80,11 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
 
 std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
                                        const torch::Device& device) {
+  if (is_run_path(options.path) &&
+      (!options.model.empty() || !options.mean.empty() || options.image_size > 0)) {
+    throw Error(
+        "it is a run, which brings its own model, image_size, mean and std: leave them out");
+  }
   SavedModel saved = is_run_path(options.path)
                          ? open_run_model(options.path, options.checkpoint, options.weights)
                          : open_weight_file(options, config);
@@ -87,13 +99,12 @@ std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Conf
   }
   const InputForm student{config.augment.mean, config.augment.std, config.augment.image_size};
   return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, student,
-                                   device);
+                                   device, saved.answers_by_mean);
 }
 
 void build_teachers(Parts& parts, const Config& config, const Sources& sources) {
   for (size_t i = 0; i < config.teachers.size(); ++i) {
-    const std::string table =
-        config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
+    const std::string table = teacher_table(config, i);
     try {
       parts.teachers.push_back(build_teacher(config.teachers[i], config, parts.device));
     } catch (const Error& error) {
@@ -127,7 +138,9 @@ void build_objective(Parts& parts, const Config& config) {
 void build_optimizer(Parts& parts, const Config& config) {
   std::vector<ParamGroup> groups = make_param_groups(parts.model->module(), config.optim);
   if (const auto module = parts.objective->module()) {
-    for (ParamGroup& group : make_param_groups(*module, config.optim)) {
+    OptimOptions flat = config.optim;
+    flat.layer_decay = 1.0;  // the objective's modules are no layers of the student
+    for (ParamGroup& group : make_param_groups(*module, flat)) {
       group.label = "objective." + group.label;
       for (std::string& name : group.names) name = "objective." + name;
       groups.push_back(std::move(group));
@@ -146,7 +159,38 @@ void build_optimizer(Parts& parts, const Config& config) {
                                  config.train.duration, parts.math);
 }
 
+// What only the size of the training set can tell.
+void check_lengths(const Parts& parts, const Config& config, const Sources& sources) {
+  if (parts.total_steps == 0) {
+    throw ConfigError(fmt::format("{}train.duration = {} is less than one step",
+                                  sources.at("train.duration"), config.train.duration.text()));
+  }
+  const int64_t warmup = parts.math.steps(config.schedule.warmup);
+  if (warmup > 0 && warmup >= parts.total_steps) {
+    throw ConfigError(
+        fmt::format("{}schedule.warmup = {} is {} steps, train.duration = {} is {}: the warm-up "
+                    "must end before "
+                    "the training",
+                    sources.at("schedule.warmup"), config.schedule.warmup.text(), warmup,
+                    config.train.duration.text(), parts.total_steps));
+  }
+  const int64_t batch = config.train.batch_size;
+  const int64_t rest = config.data.drop_last ? 0 : parts.train_set->size() % batch;
+  for (const int64_t size : {batch, rest}) {
+    const bool single = size > 0 && size / std::min(size, config.train.accum_steps) == 1;
+    if (!single || config.model.is_vit()) continue;
+    throw ConfigError(fmt::format(
+        "{}a batch of {} in {} part(s) leaves a part with one image, which batch norm cannot take: "
+        "change train.batch_size or accum_steps, or set data.drop_last = true",
+        sources.at("train.batch_size"), size, config.train.accum_steps));
+  }
+}
+
 }  // namespace
+
+std::string teacher_table(const Config& config, size_t index) {
+  return config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", index);
+}
 
 StepMath step_math(const Config& config, int64_t images) {
   const int64_t batch = config.train.batch_size;
@@ -156,7 +200,7 @@ StepMath step_math(const Config& config, int64_t images) {
   return math;
 }
 
-TrainEvalSets open_sets(const Config& config, const Sources& sources) {
+Sets open_sets(const Config& config, const Sources& sources) {
   const DataOptions& options = config.data;
   if (options.path.empty()) {
     throw ConfigError(sources.at("data") +
@@ -166,11 +210,11 @@ TrainEvalSets open_sets(const Config& config, const Sources& sources) {
   const auto seed = static_cast<uint64_t>(config.run.seed);
   try {
     DataSplits splits = open_dataset(options.format, options.path);
-    TrainEvalSets sets{splits.train, splits.test};
+    Sets sets{splits.train, nullptr, splits.test};
     if (options.val_split > 0.0) {
-      std::tie(sets.train, sets.eval) = split_off(splits.train, options.val_split, seed);
+      std::tie(sets.train, sets.val) = split_off(splits.train, options.val_split, seed);
     }
-    if (!sets.eval) {
+    if (!sets.evaluation()) {
       throw Error(
           fmt::format("{} has no test or validation part: add one, or hold out a share of "
                       "the training set with data.val_split = 0.1",
@@ -189,15 +233,16 @@ TrainEvalSets open_sets(const Config& config, const Sources& sources) {
   }
 }
 
-Parts build_parts(LoadedConfig& loaded) {
+Parts build_parts(LoadedConfig& loaded, bool fresh) {
   Config& config = loaded.config;
   Parts parts;
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   parts.device = choose_device(config.run.device);
   parts.precision = choose_precision(config.run.precision, parts.device);
-  const TrainEvalSets sets = open_sets(config, loaded.sources);
+  config.run.precision = parts.precision == torch::kFloat32 ? "fp32" : "bf16";  // a run keeps it
+  const Sets sets = open_sets(config, loaded.sources);
   parts.train_set = sets.train;
-  parts.eval_set = sets.eval;
+  parts.eval_set = sets.evaluation();
   check_against_data(config, loaded.sources, sets.train->num_classes(), sets.train->channels());
   parts.math = step_math(config, sets.train->size());
   if (parts.math.steps_per_epoch == 0) {
@@ -207,10 +252,11 @@ Parts build_parts(LoadedConfig& loaded) {
         loaded.sources.at("train.batch_size"), config.train.batch_size, sets.train->size()));
   }
   parts.total_steps = parts.math.steps(config.train.duration);
+  check_lengths(parts, config, loaded.sources);
   parts.notes.push_back(fmt::format("data {}: {} training and {} evaluation images, {} classes",
-                                    config.data.path, sets.train->size(), sets.eval->size(),
+                                    config.data.path, sets.train->size(), parts.eval_set->size(),
                                     sets.train->num_classes()));
-  parts.model = build_model(config, loaded.sources, parts.notes);
+  parts.model = build_model(config, loaded.sources, fresh, parts.notes);
   parts.model->module().to(parts.device);
   build_teachers(parts, config, loaded.sources);
   build_objective(parts, config);

@@ -34,17 +34,24 @@ struct Parts {
 };
 
 // Resolves `loaded` against the data (class count, channels) and builds all parts. Throws
-// ConfigError, with the place in the config, where anything does not fit.
-Parts build_parts(LoadedConfig& loaded);
+// ConfigError, with the place in the config, where anything does not fit. Unless `fresh`,
+// model.init_from is left alone: a checkpoint will be loaded over it.
+Parts build_parts(LoadedConfig& loaded, bool fresh);
 
 // Steps per epoch of a training set of that many images.
 StepMath step_math(const Config& config, int64_t images);
 
-// The part of the data that training and evaluation see, by [data]. `eval_set` is the test set, or
-// the held-out share of the training set.
-struct TrainEvalSets {
-  std::shared_ptr<const Dataset> train, eval;
+// The images of a run by [data]: `val` is the held-out share, null without val_split; `test` may be
+// null where there is a `val`.
+struct Sets {
+  std::shared_ptr<const Dataset> train, val, test;
+
+  // What the run is evaluated on.
+  const std::shared_ptr<const Dataset>& evaluation() const { return val ? val : test; }
 };
-TrainEvalSets open_sets(const Config& config, const Sources& sources);
+Sets open_sets(const Config& config, const Sources& sources);
+
+// "teacher", or "teacher.N" where there are several.
+std::string teacher_table(const Config& config, size_t index);
 
 }  // namespace umbra

@@ -1,5 +1,9 @@
 #include "train/loop/run_folder.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include "train/config/dump.h"
 #include "train/config/load.h"
 #include "train/error.h"
@@ -9,22 +13,6 @@ namespace umbra {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A run, and which of its checkpoints is meant.
-struct Located {
-  RunFolder run;
-  fs::path checkpoint;
-};
-
-Located locate(const fs::path& path, const std::string& checkpoint) {
-  if (fs::exists(path / "state.json")) {
-    // A trailing slash would make the folder its own parent.
-    const fs::path folder = path.has_filename() ? path : path.parent_path();
-    return {RunFolder(fs::absolute(folder).parent_path().parent_path()), folder};
-  }
-  const RunFolder run(path);
-  return {run, run.checkpoints().resolve(checkpoint)};
-}
 
 // Which tensors of a checkpoint to take: "model" or "ema".
 std::string choose_group(const nlohmann::json& state, const std::string& weights,
@@ -41,6 +29,26 @@ std::string choose_group(const nlohmann::json& state, const std::string& weights
 }
 
 }  // namespace
+
+RunLock::RunLock(const fs::path& folder)
+    : handle_(open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+  if (handle_ >= 0 && flock(handle_, LOCK_EX | LOCK_NB) == 0) return;
+  if (handle_ >= 0) close(handle_);
+  throw Error(
+      fmt::format("another process is training in {}: wait for it, or stop it", folder.string()));
+}
+
+RunLock::~RunLock() { close(handle_); }
+
+Located locate(const fs::path& path, const std::string& checkpoint) {
+  if (fs::exists(path / "state.json")) {
+    // A trailing slash would make the folder its own parent.
+    const fs::path folder = path.has_filename() ? path : path.parent_path();
+    return {RunFolder(fs::absolute(folder).parent_path().parent_path()), folder};
+  }
+  const RunFolder run(path);
+  return {run, run.checkpoints().resolve(checkpoint)};
+}
 
 void RunFolder::create(const Config& config) const {
   std::error_code error;
@@ -76,6 +84,7 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
       fmt::format("{}, {}, {}", located.run.path().string(), located.checkpoint.filename().string(),
                   group == "ema" ? "ema" : "raw");
   saved.input = {config.augment.mean, config.augment.std, config.augment.image_size};
+  saved.answers_by_mean = config.distill.headline == "mean";
   saved.class_names = state.value("class_names", std::vector<std::string>{});
   saved.model = create_model(config.model);
   load_state(saved.model->module(), read_checkpoint(located.checkpoint, {group}).tensors.at(group));

@@ -31,11 +31,34 @@ class RunFolder {
   std::filesystem::path path_;
 };
 
+// Keeps other processes out of a run folder while it lives; the system lifts it when the process
+// ends.
+class RunLock {
+ public:
+  // Throws umbra::Error if another process trains there.
+  explicit RunLock(const std::filesystem::path& folder);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int handle_;
+};
+
+// Which run a path means, and which of its checkpoints: the path is a run folder, then `checkpoint`
+// is "best", "last" or a name; or it is a checkpoint folder inside one.
+struct Located {
+  RunFolder run;
+  std::filesystem::path checkpoint;
+};
+Located locate(const std::filesystem::path& path, const std::string& checkpoint);
+
 // A trained network read from disk.
 struct SavedModel {
   std::unique_ptr<Model> model;
   std::string description;  // "runs/teacher, step-00004200, ema"
   InputForm input;
+  bool answers_by_mean = false;          // its headline is the mean of all heads, as DeiT's
   std::vector<std::string> class_names;  // empty if not known
 };
 

@@ -79,10 +79,6 @@ void RunLog::info(const std::string& line) {
   state_->say(spdlog::level::info, line, state_->terminal != Terminal::kQuiet);
 }
 
-void RunLog::warn(const std::string& line) {
-  state_->say(spdlog::level::warn, "warning: " + line, true);
-}
-
 void RunLog::row(const nlohmann::json& row) {
   state_->metrics << row.dump() << '\n';
   state_->metrics.flush();

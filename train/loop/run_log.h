@@ -11,7 +11,7 @@
 namespace umbra {
 
 enum class Terminal {
-  kQuiet,  // nothing but warnings and errors
+  kQuiet,  // nothing
   kLines,  // plain lines
   kBar,    // lines, and a progress bar on the last line
 };
@@ -26,7 +26,6 @@ class RunLog {
   ~RunLog();
 
   void info(const std::string& line);
-  void warn(const std::string& line);
 
   // One JSON object on one line of metrics.jsonl.
   void row(const nlohmann::json& row);

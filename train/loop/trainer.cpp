@@ -32,9 +32,10 @@ double resident_gigabytes() {
 
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
 bool may_change(const std::string& difference) {
-  constexpr std::array<std::string_view, 9> kHarmless = {
-      "data.workers:", "data.prefetch:", "data.path:",          "log.", "checkpoint.", "eval.",
-      "run.device:",   "run.threads:",   "teacher.expect_top1:"};
+  if (difference.find(".expect_top1:") != std::string::npos) return true;
+  constexpr std::array<std::string_view, 8> kHarmless = {
+      "data.workers:", "data.prefetch:", "data.path:",  "log.",
+      "checkpoint.",   "eval.",          "run.device:", "run.threads:"};
   return std::any_of(kHarmless.begin(), kHarmless.end(),
                      [&](std::string_view key) { return difference.starts_with(key); });
 }
@@ -50,12 +51,15 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
     : loaded_(std::move(loaded)),
       config_(loaded_.config),
       folder_(std::move(folder)),
-      parts_(build_parts(loaded_)),
+      parts_(build_parts(loaded_, /*fresh=*/!resume || folder_.checkpoints().steps().empty())),
       normalize_(config_.augment.mean, config_.augment.std, parts_.device),
       train_loader_(parts_.train_set, config_.augment, loader_options(true)),
       eval_loader_(parts_.eval_set, config_.augment, loader_options(false)) {
   if (resume) restore(*resume);
+  check_teachers();
   folder_.create(config_);
+  lock_ = std::make_unique<RunLock>(folder_.path());
+  folder_.checkpoints().discard_after(step_);
   RunLog::rewind(folder_.path(), step_);
   log_ = std::make_unique<RunLog>(folder_.path(), terminal);
 }
@@ -63,10 +67,14 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
 Json Trainer::fit(const StopSignal& stop) {
   process_start_ = Clock::now();
   log_->info(fmt::format("run {} on {}, {}, seed {}", folder_.path().string(),
-                         describe(parts_.device),
-                         parts_.precision == torch::kFloat32 ? "fp32" : "bf16", config_.run.seed));
+                         describe(parts_.device), config_.run.precision, config_.run.seed));
   for (const std::string& note : parts_.notes) log_->info(note);
-  check_teachers();
+  for (const Json& row : teacher_rows_) {
+    log_->info(fmt::format("teacher {}: top-1 {:.2f} top-5 {:.2f} loss {:.3f}",
+                           row["name"].get<std::string>(), row["top1"].get<double>(),
+                           row["top5"].get<double>(), row["loss"].get<double>()));
+    if (step_ == 0) log_->row(row);
+  }
   if (step_ > 0) log_->info(fmt::format("resumed after step {}", step_));
   train_loader_.seek(step_ / parts_.math.steps_per_epoch, step_ % parts_.math.steps_per_epoch);
   parts_.model->module().train();
@@ -105,11 +113,10 @@ RawBatch Trainer::next_batch() {
 }
 
 std::vector<RawBatch> Trainer::split(const RawBatch& batch) const {
-  const int64_t size = batch.labels.size(0);
-  const int64_t part = (size + config_.train.accum_steps - 1) / config_.train.accum_steps;
+  const int64_t size = batch.labels.size(0), count = std::min(size, config_.train.accum_steps);
   std::vector<RawBatch> parts;
-  for (int64_t begin = 0; begin < size; begin += part) {
-    const int64_t end = std::min(size, begin + part);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = size * i / count, end = size * (i + 1) / count;
     parts.push_back({batch.images.slice(0, begin, end), batch.labels.slice(0, begin, end),
                      batch.indices.slice(0, begin, end)});
   }
@@ -172,6 +179,7 @@ void Trainer::log(Clock::time_point step_start) {
   log_->progress(fmt::format("{} {}eta {}", position(), bar_facts_, clock_text(left)),
                  static_cast<double>(step_), static_cast<double>(parts_.total_steps));
   if (!is_due(config_.log.every)) return;
+  refuse_divergence();
 
   const double lr = parts_.schedule->lr(step_ - 1);
   Json row = {{"kind", "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
@@ -180,15 +188,6 @@ void Trainer::log(Clock::time_point step_start) {
     if (name == "loss") loss = mean;
     const bool fact = name == "loss" || name == "grad_norm" || name == "agreement";
     (fact ? row[name] : row["terms"][name]) = name == "agreement" ? 100.0 * mean : mean;
-  }
-  if (!std::isfinite(loss)) {
-    const std::vector<int64_t> saved = folder_.checkpoints().steps();
-    throw Error(
-        fmt::format("the loss is {} between steps {} and {}: training has diverged. Last good "
-                    "checkpoint: {}. Try "
-                    "a lower optim.lr, a longer schedule.warmup or optim.clip_grad_norm = 1.0",
-                    loss, step_ - interval_.steps() + 1, step_,
-                    saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
   }
   row["images_per_second"] = interval_.images_per_second();
   row["data_share"] = interval_.data_share();
@@ -199,6 +198,19 @@ void Trainer::log(Clock::time_point step_start) {
   log_->interval(fmt::format("{} {}eta {} mem {:.1f}G", position(), bar_facts_, clock_text(left),
                              resident_gigabytes()));
   interval_.clear();
+}
+
+// Stops before weights that are no longer finite can be saved.
+void Trainer::refuse_divergence() const {
+  if (interval_.finite()) return;
+  const std::vector<int64_t> saved = folder_.checkpoints().steps();
+  throw Error(
+      fmt::format("loss or gradient is no longer finite between steps {} and {}: training has "
+                  "diverged. Last good "
+                  "checkpoint: {}. Try a lower optim.lr, a longer schedule.warmup or "
+                  "optim.clip_grad_norm = 1.0",
+                  step_ - interval_.steps() + 1, step_,
+                  saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
 }
 
 void Trainer::evaluate_if_due() {
@@ -248,6 +260,7 @@ Json Trainer::score(const EvalResult& result, const char* weights) {
 void Trainer::save_if_due(const StopSignal& stop) {
   const int signal = stop.received();
   if (!is_due(config_.checkpoint.every) && best_step_ != step_ && signal == 0) return;
+  refuse_divergence();
   folder_.checkpoints().save(step_, snapshot(), config_.checkpoint.keep, best_step_);
   if (signal == 0 || step_ == parts_.total_steps) return;
   log_->info(
@@ -272,17 +285,42 @@ Checkpoint Trainer::snapshot() {
                       {"interval", interval_.to_json()},
                       {"seconds", seconds()},
                       {"train_seconds", train_seconds_},
+                      {"teachers", teacher_names()},
                       {"class_names", parts_.train_set->class_names()}};
   if (scores_.contains("raw")) checkpoint.state["top1"] = scores_["raw"]["headline"];
   if (scores_.contains("ema")) checkpoint.state["ema_top1"] = scores_["ema"]["headline"];
   return checkpoint;
 }
 
+std::vector<std::string> Trainer::teacher_names() const {
+  std::vector<std::string> names;
+  for (const auto& teacher : parts_.teachers) names.push_back(teacher->name());
+  return names;
+}
+
 void Trainer::restore(const std::string& name) {
   refuse_other_config();
-  if (folder_.checkpoints().steps().empty()) return;  // killed before its first checkpoint
+  const bool none_yet = folder_.checkpoints().steps().empty();
+  if (none_yet && name == "last") return;  // killed before its first checkpoint
   const Checkpoint checkpoint = read_or_suggest(name);
+  try {
+    take_over(checkpoint);
+  } catch (const Json::exception& error) {
+    throw Error(fmt::format("the checkpoint's state.json lacks something: {}", error.what()));
+  } catch (const std::out_of_range&) {
+    throw Error("the checkpoint lacks tensors that this run has");
+  }
+}
+
+void Trainer::take_over(const Checkpoint& checkpoint) {
   const Json& state = checkpoint.state;
+  const auto teachers = state.at("teachers").get<std::vector<std::string>>();
+  if (teachers != teacher_names()) {
+    throw Error(
+        fmt::format("the run learned from {}, now its teacher is {}: name that checkpoint with "
+                    "teacher.checkpoint, or start a new run",
+                    fmt::join(teachers, ", "), fmt::join(teacher_names(), ", ")));
+  }
   load_state(parts_.model->module(), checkpoint.tensors.at("model"));
   if (parts_.ema) load_state(parts_.ema->model().module(), checkpoint.tensors.at("ema"));
   if (const auto module = parts_.objective->module()) {
@@ -297,7 +335,6 @@ void Trainer::restore(const std::string& name) {
   interval_.from_json(state.at("interval"));
   earlier_seconds_ = state.at("seconds");
   train_seconds_ = state.at("train_seconds");
-  folder_.checkpoints().discard_after(step_);
 }
 
 // Reads the checkpoint; if it is damaged, the error names the newest one that is not.
@@ -340,30 +377,25 @@ void Trainer::check_teachers() {
     Teacher& teacher = *parts_.teachers[i];
     const Forward forward = [&](const torch::Tensor& images) {
       const AutocastGuard autocast(parts_.device, parts_.precision);
-      ModelOutput output = teacher.forward(images);
-      output.shadow_logits.clear();
-      return output;
+      return teacher.forward(images);
     };
     const EvalResult result = evaluate(forward, eval_loader_, normalize_);
     if (i == 0) teacher_predictions_ = result.predictions;
     const HeadScore& head = result.head("class");
-    log_->info(fmt::format("teacher {}: top-1 {:.2f} top-5 {:.2f} loss {:.3f}", teacher.name(),
-                           head.top1, head.top5, head.loss));
-    if (step_ == 0) {
-      log_->row({{"kind", "teacher"},
-                 {"step", 0},
-                 {"teacher", i},
-                 {"name", teacher.name()},
-                 {"top1", head.top1},
-                 {"top5", head.top5},
-                 {"loss", head.loss}});
-    }
+    teacher_rows_.push_back({{"kind", "teacher"},
+                             {"step", 0},
+                             {"teacher", i},
+                             {"name", teacher.name()},
+                             {"top1", head.top1},
+                             {"top5", head.top5},
+                             {"loss", head.loss}});
     const double expected = config_.teachers[i].expect_top1;
     if (head.top1 >= expected) continue;
     throw ConfigError(fmt::format(
         "{}teacher {} scores top-1 {:.2f} on the evaluation set, less than expect_top1 = {}: wrong "
         "weights, normalisation (teacher.mean, teacher.std) or class order?",
-        loaded_.sources.at("teacher.expect_top1"), teacher.name(), head.top1, expected));
+        loaded_.sources.at(teacher_table(config_, i) + ".expect_top1"), teacher.name(), head.top1,
+        expected));
   }
 }
 
@@ -378,7 +410,7 @@ Json Trainer::summary() const {
           {"steps", step_},
           {"epochs", epoch()},
           {"batch_size", config_.train.batch_size},
-          {"lr", config_.optim.lr},
+          {"lr", scaled_lr(config_.optim, config_.train.batch_size)},
           {"minutes", seconds() / 60.0},
           {"images_per_second", images / train_seconds_},
           {"headline", config_.distill.headline},

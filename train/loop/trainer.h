@@ -42,9 +42,12 @@ class Trainer {
   void save_if_due(const StopSignal& stop);
 
   void restore(const std::string& checkpoint);
+  void take_over(const Checkpoint& checkpoint);
   Checkpoint read_or_suggest(const std::string& name) const;
   void refuse_other_config() const;
   void check_teachers();
+  void refuse_divergence() const;
+  std::vector<std::string> teacher_names() const;
   void evaluate_student();
   nlohmann::json score(const EvalResult& result, const char* weights);
   Checkpoint snapshot();
@@ -63,7 +66,9 @@ class Trainer {
   Parts parts_;
   Normalizer normalize_;
   Loader train_loader_, eval_loader_;
+  std::unique_ptr<RunLock> lock_;
   std::unique_ptr<RunLog> log_;
+  nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
 
   int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process

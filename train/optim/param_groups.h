@@ -6,7 +6,7 @@
 
 #include <torch/nn.h>
 
-#include "train/config/config.h"
+#include "train/optim/options.h"
 
 namespace umbra {
 

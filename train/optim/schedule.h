@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "train/config/config.h"
 #include "train/config/duration.h"
+#include "train/optim/options.h"
 
 namespace umbra {
 

@@ -12,36 +12,38 @@ using Row = std::vector<std::string>;
 // Top-1 of a head at the last step, from the raw weights; shadows of several teachers are joined.
 std::string top1(const Json& summary, const std::string& head) {
   std::string text;
-  for (const auto& [name, score] : summary["last"]["raw"].items()) {
+  for (const auto& [name, score] : summary.at("last").at("raw").items()) {
     if (!score.is_object() || !name.starts_with(head)) continue;
-    text += (text.empty() ? "" : " / ") + fmt::format("{:.2f}", score["top1"].get<double>());
+    text += (text.empty() ? "" : " / ") + fmt::format("{:.2f}", score.at("top1").get<double>());
   }
   return text.empty() ? "-" : text;
 }
 
 std::string ema_top1(const Json& summary) {
-  const Json& last = summary["last"];
-  return last.contains("ema") ? fmt::format("{:.2f}", last["ema"]["headline"].get<double>()) : "-";
+  const Json& last = summary.at("last");
+  return last.contains("ema") ? fmt::format("{:.2f}", last.at("ema").at("headline").get<double>())
+                              : "-";
 }
 
 Row row_of(const Json& s) {
-  return {s["name"].get<std::string>(),
-          s["model"].get<std::string>(),
-          s["preset"].get<std::string>(),
+  return {s.at("name").get<std::string>(),
+          s.at("model").get<std::string>(),
+          s.at("preset").get<std::string>(),
           top1(s, "class"),
           top1(s, "shadow"),
           top1(s, "mean"),
           ema_top1(s),
-          fmt::format("{:.2f}", s["best"]["top1"].get<double>()),
-          fmt::format("{:.1f}", s["minutes"].get<double>()),
-          fmt::format("{:.0f}", s["images_per_second"].get<double>())};
+          fmt::format("{:.2f}", s.at("best").at("top1").get<double>()),
+          fmt::format("{:.1f}", s.at("minutes").get<double>()),
+          fmt::format("{:.0f}", s.at("images_per_second").get<double>())};
 }
 
 std::string setting(const Json& s) {
   return fmt::format("{}: {} training images, {} steps of {} ({:.0f} epochs), lr {}, seed {}\n",
-                     s["name"].get<std::string>(), s["train_images"].get<int64_t>(),
-                     s["steps"].get<int64_t>(), s["batch_size"].get<int64_t>(),
-                     s["epochs"].get<double>(), s["lr"].get<double>(), s["seed"].get<int64_t>());
+                     s.at("name").get<std::string>(), s.at("train_images").get<int64_t>(),
+                     s.at("steps").get<int64_t>(), s.at("batch_size").get<int64_t>(),
+                     s.at("epochs").get<double>(), s.at("lr").get<double>(),
+                     s.at("seed").get<int64_t>());
 }
 
 }  // namespace
@@ -57,7 +59,12 @@ Json read_summaries(const std::vector<std::string>& runs) {
                       run, run));
     }
     const Json summary = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-    if (!summary.is_object()) throw Error(fmt::format("{} is damaged", path.string()));
+    try {
+      static_cast<void>(row_of(summary));
+      static_cast<void>(setting(summary));
+    } catch (const Json::exception& error) {
+      throw Error(fmt::format("{} is damaged: {}", path.string(), error.what()));
+    }
     summaries.push_back(summary);
   }
   return summaries;

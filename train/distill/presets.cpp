@@ -1,7 +1,7 @@
 #include <array>
 #include <string_view>
 
-#include "train/config/config.h"
+#include "train/distill/options.h"
 
 namespace umbra {
 namespace {

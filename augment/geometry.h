@@ -1,32 +1,28 @@
 // Crops, flips and resizes: pure functions of their arguments; boxes are drawn outside.
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include <opencv2/core/mat.hpp>
-
+#include "augment/image.h"
+#include "augment/resize.h"
 #include "augment/rng.h"
 
 namespace umbra::augment {
 
-struct Box {
-  int x = 0, y = 0, width = 0, height = 0;
-};
-
-enum class Interpolation { kBilinear, kBicubic };
-Interpolation parse_interpolation(const std::string& name);  // "bilinear" or "bicubic"
-
-// Antialiased resize of an 8-bit image as Pillow's Image.resize does it (ATen's uint8 kernels).
-cv::Mat resize(const cv::Mat& image, int width, int height, Interpolation interpolation);
-
 // The part of the image inside the box; shares the pixels.
 cv::Mat crop(const cv::Mat& image, const Box& box);
 
-// `padding` black pixels on each side, then the size x size window at (x, y).
-cv::Mat pad_and_crop(const cv::Mat& image, int padding, int x, int y, int size);
+// `padding` pixels on each side, black or mirrored at the edge (which is not repeated), then the
+// size x size window at (x, y).
+enum class Padding { kBlack, kReflect };
+cv::Mat pad_and_crop(const cv::Mat& image, int padding, Padding kind, int x, int y, int size);
 
 cv::Mat hflip(const cv::Mat& image);
+cv::Mat vflip(const cv::Mat& image);
+
+// Resizes so that the shorter side becomes `shorter`; the other is rounded down, as torchvision's
+// and timm's Resize do.
+cv::Mat resize_shorter(const cv::Mat& image, int shorter, Interpolation interpolation);
 
 // timm's evaluation view: shorter side to floor(size / crop_pct), centre crop of size x size.
 cv::Mat resize_and_center_crop(const cv::Mat& image, int size, double crop_pct,

@@ -3,163 +3,97 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <csetjmp>
-#include <cstddef>
-#include <cstdio>
-#include <cstring>
 #include <string_view>
+#include <utility>
 
-#include <jerror.h>
-#include <jpeglib.h>
-#include <png.h>
+#include "augment/decode_checks.h"
+#include "augment/jpeg.h"
+#include "augment/png.h"
+#include "augment/webp.h"
 
 namespace umbra::augment {
 namespace {
 
-struct JpegErrors {
-  jpeg_error_mgr base;
-  std::jmp_buf jump;
-  bool truncated;
-  char message[JMSG_LENGTH_MAX];
-};
+enum class Format { kJpeg, kPng, kWebp };
 
-void on_jpeg_error(j_common_ptr info) {
-  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  errors->base.format_message(info, errors->message);
-  std::longjmp(errors->jump, 1);
+bool looks_like_text(std::string_view start) {
+  return std::all_of(start.begin(), start.end(), [](unsigned char c) {
+    return c < 0x80 && (std::isprint(c) || std::isspace(c));
+  });
 }
 
-void on_jpeg_warning(j_common_ptr info, int) {
-  if (info->err->msg_code != JWRN_JPEG_EOF) return;
-  reinterpret_cast<JpegErrors*>(info->err)->truncated = true;
-}
-
-// By Pillow's rule, which takes every CMYK JPEG to be inverted, as Adobe writes them.
-void cmyk_to_rgb(const cv::Mat& cmyk, cv::Mat& rgb) {
-  for (int y = 0; y < cmyk.rows; ++y) {
-    const uint8_t* in = cmyk.ptr(y);
-    uint8_t* out = rgb.ptr(y);
-    for (int x = 0; x < cmyk.cols; ++x, in += 4, out += 3) {
-      const int key = in[3];
-      for (int c = 0; c < 3; ++c) {
-        const int product = (255 - in[c]) * key + 128;
-        out[c] = static_cast<uint8_t>(std::clamp(key - ((product + (product >> 8)) >> 8), 0, 255));
-      }
-    }
+// What the file is instead, with its article; empty if that is not known.
+std::string_view name_foreign(std::string_view start) {
+  using namespace std::string_view_literals;
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kSignatures = {
+      {{"GIF8"sv, "a GIF file"sv},
+       {"BM"sv, "a BMP file"sv},
+       {"II*\0"sv, "a TIFF file"sv},
+       {"MM\0*"sv, "a TIFF file"sv},
+       {"ftyp"sv, "an AVIF or HEIC file"sv}}};
+  for (const auto& [signature, name] : kSignatures) {
+    const size_t position = signature == "ftyp" ? 4 : 0;
+    if (start.substr(std::min(position, start.size())).starts_with(signature)) return name;
   }
-}
-
-// libjpeg reports errors by longjmp: no object with a destructor may be made inside.
-bool read_jpeg(std::span<const uint8_t> bytes, jpeg_decompress_struct& info, JpegErrors& errors,
-               cv::Mat& pixels) {
-  if (setjmp(errors.jump)) return false;
-  jpeg_create_decompress(&info);
-  jpeg_mem_src(&info, bytes.data(), bytes.size());
-  jpeg_read_header(&info, TRUE);
-  const bool four = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
-  info.out_color_space = four ? JCS_CMYK : JCS_RGB;
-  jpeg_start_decompress(&info);
-  pixels.create(static_cast<int>(info.output_height), static_cast<int>(info.output_width),
-                CV_8UC(info.output_components));
-  while (info.output_scanline < info.output_height) {
-    JSAMPROW row = pixels.ptr(static_cast<int>(info.output_scanline));
-    jpeg_read_scanlines(&info, &row, 1);
+  if (start.size() > 2 && start[0] == 'P' && start[1] >= '1' && start[1] <= '6' &&
+      std::isspace(static_cast<unsigned char>(start[2]))) {
+    return "a PPM file";
   }
-  return true;
+  if (!looks_like_text(start)) return "";
+  const size_t text = start.find_first_not_of(" \t\r\n");
+  return text != start.npos && start[text] == '<' ? "an HTML or XML file" : "a text file";
 }
 
-cv::Mat decode_jpeg(std::span<const uint8_t> bytes) {
-  jpeg_decompress_struct info{};
-  JpegErrors errors{};
-  info.err = jpeg_std_error(&errors.base);
-  errors.base.error_exit = on_jpeg_error;
-  errors.base.emit_message = on_jpeg_warning;
-  cv::Mat pixels;
-  const bool ok = read_jpeg(bytes, info, errors, pixels);
-  jpeg_destroy_decompress(&info);
-  if (!ok) throw ImageError(std::string("broken JPEG: ") + errors.message);
-  if (errors.truncated) throw ImageError("truncated JPEG");
-  if (pixels.channels() == 4) {
-    cv::Mat rgb(pixels.rows, pixels.cols, CV_8UC3);
-    cmyk_to_rgb(pixels, rgb);
-    return rgb;
-  }
-  return pixels;
-}
-
-struct PngInput {
-  std::span<const uint8_t> bytes;
-  size_t position = 0;
-  char message[128] = {};
-};
-
-void read_png_bytes(png_structp png, png_bytep out, size_t count) {
-  auto* input = static_cast<PngInput*>(png_get_io_ptr(png));
-  if (count > input->bytes.size() - input->position) png_error(png, "truncated file");
-  std::memcpy(out, input->bytes.data() + input->position, count);
-  input->position += count;
-}
-
-void on_png_error(png_structp png, png_const_charp message) {
-  auto* input = static_cast<PngInput*>(png_get_error_ptr(png));
-  std::snprintf(input->message, sizeof(input->message), "%s", message);
-  png_longjmp(png, 1);
-}
-
-void on_png_warning(png_structp, png_const_charp) {}
-
-bool read_png(PngInput& input, png_structp png, png_infop info, cv::Mat& pixels) {
-  if (setjmp(png_jmpbuf(png))) return false;
-  png_set_read_fn(png, &input, read_png_bytes);
-  png_read_info(png, info);
-  png_set_expand(png);
-  png_set_strip_16(png);
-  png_set_strip_alpha(png);
-  png_set_gray_to_rgb(png);
-  const int passes = png_set_interlace_handling(png);
-  png_read_update_info(png, info);
-  if (png_get_rowbytes(png, info) != size_t{png_get_image_width(png, info)} * 3) {
-    png_error(png, "not convertible to RGB");
-  }
-  pixels.create(static_cast<int>(png_get_image_height(png, info)),
-                static_cast<int>(png_get_image_width(png, info)), CV_8UC3);
-  for (int pass = 0; pass < passes; ++pass) {
-    for (int y = 0; y < pixels.rows; ++y) png_read_row(png, pixels.ptr(y), nullptr);
-  }
-  png_read_end(png, nullptr);
-  return true;
-}
-
-cv::Mat decode_png(std::span<const uint8_t> bytes) {
-  PngInput input{bytes};
-  png_structp png =
-      png_create_read_struct(PNG_LIBPNG_VER_STRING, &input, on_png_error, on_png_warning);
-  png_infop info = png_create_info_struct(png);
-  cv::Mat pixels;
-  const bool ok = read_png(input, png, info, pixels);
-  png_destroy_read_struct(&png, &info, nullptr);
-  if (!ok) throw ImageError(std::string("broken PNG: ") + input.message);
-  return pixels;
+Format format_of(std::span<const uint8_t> bytes) {
+  if (is_jpeg(bytes)) return Format::kJpeg;
+  if (is_png(bytes)) return Format::kPng;
+  if (is_webp(bytes)) return Format::kWebp;
+  if (bytes.empty()) throw ImageError("empty file");
+  const std::string_view foreign = name_foreign(
+      {reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64)});
+  if (foreign.empty()) throw ImageError("not a JPEG, PNG or WebP file");
+  throw ImageError(fmt::format("{}, wanted JPEG, PNG or WebP", foreign));
 }
 
 }  // namespace
 
-cv::Mat decode_image(std::span<const uint8_t> bytes) {
-  constexpr std::array<uint8_t, 3> kJpeg = {0xFF, 0xD8, 0xFF};
-  constexpr std::array<uint8_t, 4> kPng = {0x89, 'P', 'N', 'G'};
-  const auto starts_with = [&](auto& magic) {
-    return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
-  };
-  if (starts_with(kJpeg)) return decode_jpeg(bytes);
-  if (starts_with(kPng)) return decode_png(bytes);
-  throw ImageError(bytes.empty() ? "empty file" : "neither JPEG nor PNG");
+ImageHeader read_header(std::span<const uint8_t> bytes) {
+  switch (format_of(bytes)) {
+    case Format::kJpeg:
+      return read_jpeg_header(bytes);
+    case Format::kPng:
+      return read_png_header(bytes);
+    default:
+      return read_webp_header(bytes);
+  }
+}
+
+cv::Mat decode_image(std::span<const uint8_t> bytes, const DecodeOptions& options) {
+  switch (format_of(bytes)) {
+    case Format::kJpeg:
+      return decode_jpeg(bytes, options);
+    case Format::kPng:
+      return decode_png(bytes, options);
+    default:
+      return decode_webp(bytes, options);
+  }
+}
+
+cv::Mat decode_window(std::span<const uint8_t> bytes, const Box& window, int wanted_width,
+                      int wanted_height, const DecodeOptions& options) {
+  if (is_jpeg(bytes)) {
+    return decode_jpeg_window(bytes, window, wanted_width, wanted_height, options);
+  }
+  const cv::Mat image = decode_image(bytes, options);
+  check_window(window, image.cols, image.rows);
+  return image(cv::Rect(window.x, window.y, window.width, window.height));
 }
 
 bool is_image_name(const std::string& file_name) {
   std::string lower = file_name;
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  constexpr std::array<std::string_view, 3> kExtensions = {".jpg", ".jpeg", ".png"};
+  constexpr std::array<std::string_view, 4> kExtensions = {".jpg", ".jpeg", ".png", ".webp"};
   return std::any_of(kExtensions.begin(), kExtensions.end(),
                      [&](std::string_view extension) { return lower.ends_with(extension); });
 }

@@ -4,45 +4,111 @@
 #include <cmath>
 
 namespace umbra::augment {
+namespace {
 
-MixDraw cutmix_box(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t width) {
-  const double side = std::sqrt(1.0 - lambda);
-  const auto cut_h = static_cast<int64_t>(static_cast<double>(height) * side);
-  const auto cut_w = static_cast<int64_t>(static_cast<double>(width) * side);
-  MixDraw draw;
-  draw.cutmix = true;
-  draw.y0 = std::clamp<int64_t>(cy - cut_h / 2, 0, height);
-  draw.y1 = std::clamp<int64_t>(cy + cut_h / 2, 0, height);
-  draw.x0 = std::clamp<int64_t>(cx - cut_w / 2, 0, width);
-  draw.x1 = std::clamp<int64_t>(cx + cut_w / 2, 0, width);
-  const auto box_area = static_cast<double>((draw.y1 - draw.y0) * (draw.x1 - draw.x0));
-  draw.lambda = 1.0 - box_area / static_cast<double>(height * width);
-  return draw;
+using torch::indexing::Slice;
+
+// A side of CutMix-minmax: int(low * side) up to but excluding int(high * side), as timm draws it.
+int64_t draw_side(Rng& rng, const std::vector<double>& minmax, int64_t side) {
+  const auto low = static_cast<int64_t>(minmax[0] * static_cast<double>(side));
+  const auto high = static_cast<int64_t>(minmax[1] * static_cast<double>(side));
+  return low + rng.below(std::max<int64_t>(1, high - low));
 }
 
-MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width) {
-  MixDraw draw;
-  if (!options.mixes() || !rng.coin(options.mix_prob)) return draw;
-  const bool both = options.mixup_alpha > 0.0 && options.cutmix_alpha > 0.0;
-  const bool cutmix = both ? rng.coin(options.switch_prob) : options.cutmix_alpha > 0.0;
-  const double alpha = cutmix ? options.cutmix_alpha : options.mixup_alpha;
-  draw.lambda = rng.beta(alpha, alpha);
-  if (!cutmix) return draw;
+Mix with_true_lambda(Mix mix, int64_t height, int64_t width) {
+  const auto area = static_cast<double>((mix.y1 - mix.y0) * (mix.x1 - mix.x0));
+  mix.lambda = 1.0 - area / static_cast<double>(height * width);
+  return mix;
+}
+
+Mix cutmix_minmax(Rng& rng, const std::vector<double>& minmax, int64_t height, int64_t width) {
+  const int64_t h = draw_side(rng, minmax, height), w = draw_side(rng, minmax, width);
+  const int64_t y = rng.below(height - h + 1), x = rng.below(width - w + 1);
+  return with_true_lambda({.cutmix = true, .y0 = y, .y1 = y + h, .x0 = x, .x1 = x + w}, height,
+                          width);
+}
+
+Mix draw_one(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width) {
+  if (!rng.coin(options.mix_prob)) return {};
+  const bool both = options.mixup_alpha > 0.0 && options.uses_cutmix();
+  const bool cutmix = both ? rng.coin(options.switch_prob) : options.uses_cutmix();
+  if (!cutmix) return {.lambda = rng.beta(options.mixup_alpha, options.mixup_alpha)};
+  const auto& minmax = options.cutmix_minmax;
+  if (!minmax.empty()) return cutmix_minmax(rng, minmax, height, width);
+  const double lambda = rng.beta(options.cutmix_alpha, options.cutmix_alpha);
   const int64_t cy = rng.below(height), cx = rng.below(width);
-  return cutmix_box(draw.lambda, cy, cx, height, width);
+  return cutmix_around(lambda, cy, cx, height, width, options.cutmix_box == "timm");
 }
 
-torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw) {
-  if (draw.lambda == 1.0) return images;
-  const torch::Tensor partners = images.flip(0);
-  if (!draw.cutmix) return images.mul(draw.lambda).add_(partners, 1.0 - draw.lambda);
-  using torch::indexing::Slice;
-  const auto box = {torch::indexing::TensorIndex(Slice()), torch::indexing::TensorIndex(Slice()),
-                    torch::indexing::TensorIndex(Slice(draw.y0, draw.y1)),
-                    torch::indexing::TensorIndex(Slice(draw.x0, draw.x1))};
+// [B, 1, ...] of `dimensions` dimensions: each sample's own share.
+torch::Tensor lambdas(const MixDraw& draw, int64_t dimensions, const torch::Tensor& like) {
+  std::vector<float> values;
+  for (const Mix& mix : draw) values.push_back(static_cast<float>(mix.lambda));
+  std::vector<int64_t> shape(dimensions, 1);
+  shape[0] = static_cast<int64_t>(values.size());
+  return torch::tensor(values).view(shape).to(like.device());
+}
+
+torch::Tensor paste(const torch::Tensor& images, const torch::Tensor& partners, const Mix& mix) {
+  const auto box = {torch::indexing::TensorIndex(torch::indexing::Ellipsis),
+                    torch::indexing::TensorIndex(Slice(mix.y0, mix.y1)),
+                    torch::indexing::TensorIndex(Slice(mix.x0, mix.x1))};
   torch::Tensor mixed = images.clone();
   mixed.index_put_(box, partners.index(box));
   return mixed;
+}
+
+torch::Tensor mix_each(const torch::Tensor& images, const MixDraw& draw) {
+  TORCH_CHECK(static_cast<int64_t>(draw.size()) == images.size(0), "mix: ", draw.size(),
+              " draws for ", images.size(0), " images");
+  const torch::Tensor partners = images.flip(0);
+  const torch::Tensor lambda = lambdas(draw, images.dim(), images);
+  const torch::Tensor mixed = images * lambda + partners * (1.0 - lambda);
+  for (int64_t i = 0; i < images.size(0); ++i) {
+    const Mix& mix = draw[i];
+    if (mix.cutmix) mixed[i].copy_(paste(images[i], partners[i], mix));
+  }
+  return mixed;
+}
+
+}  // namespace
+
+Mix cutmix_around(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t width,
+                  bool keep_odd) {
+  const double side = std::sqrt(1.0 - lambda);
+  const auto cut_h = static_cast<int64_t>(static_cast<double>(height) * side);
+  const auto cut_w = static_cast<int64_t>(static_cast<double>(width) * side);
+  const int64_t odd = keep_odd ? 1 : 0;
+  Mix mix;
+  mix.cutmix = true;
+  mix.y0 = std::clamp<int64_t>(cy - cut_h / 2, 0, height);
+  mix.y1 = std::clamp<int64_t>(cy + (cut_h + odd) / 2, 0, height);
+  mix.x0 = std::clamp<int64_t>(cx - cut_w / 2, 0, width);
+  mix.x1 = std::clamp<int64_t>(cx + (cut_w + odd) / 2, 0, width);
+  return with_true_lambda(mix, height, width);
+}
+
+MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t batch, int64_t height,
+                 int64_t width) {
+  if (!options.mixes()) return {Mix{}};
+  if (options.mix_mode == "batch") return {draw_one(rng, options, height, width)};
+  MixDraw draw(batch);
+  const bool pairs = options.mix_mode == "pair";
+  const int64_t drawn = pairs ? batch / 2 : batch;
+  for (int64_t i = 0; i < drawn; ++i) {
+    draw[i] = draw_one(rng, options, height, width);
+    if (pairs) draw[batch - 1 - i] = draw[i];
+  }
+  return draw;
+}
+
+torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw) {
+  if (draw.size() > 1) return mix_each(images, draw);
+  const Mix& mix = draw.at(0);
+  if (mix.lambda == 1.0) return images;
+  const torch::Tensor partners = images.flip(0);
+  if (mix.cutmix) return paste(images, partners, mix);
+  return images.mul(mix.lambda).add_(partners, 1.0 - mix.lambda);
 }
 
 torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, double label_smoothing,
@@ -55,8 +121,13 @@ torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, doub
         .scatter_(1, classes.unsqueeze(1), on);
   };
   torch::Tensor targets = one_hot(labels);
-  if (draw.lambda == 1.0) return targets;
-  return targets.mul_(draw.lambda).add_(one_hot(labels.flip(0)), 1.0 - draw.lambda);
+  if (draw.size() > 1) {
+    const torch::Tensor lambda = lambdas(draw, 2, targets);  // [B, 1]
+    return targets * lambda + one_hot(labels.flip(0)) * (1.0 - lambda);
+  }
+  const double lambda = draw.at(0).lambda;
+  if (lambda == 1.0) return targets;
+  return targets.mul_(lambda).add_(one_hot(labels.flip(0)), 1.0 - lambda);
 }
 
 }  // namespace umbra::augment

@@ -15,6 +15,9 @@ enum class Purpose : uint32_t {
   kMix = 5,       // mixup, CutMix
   kModel = 6,     // drop-path, dropout
   kInit = 7,      // weight initialisation
+  kPolicy = 8,    // auto_augment, colour jitter, greyscale, blur
+  kErase = 9,     // random erasing
+  kPretext = 10,  // SSKD's transformations
 };
 
 struct StreamKey {

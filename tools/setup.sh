@@ -20,7 +20,7 @@ umbra_setup() (
 
   debian_packages=(
     build-essential cmake ninja-build ccache git ca-certificates python3-venv
-    libopencv-core-dev libopencv-imgproc-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev
+    libopencv-core-dev libopencv-imgproc-dev libjpeg62-turbo-dev libpng-dev libwebp-dev zlib1g-dev
     libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
     libgtest-dev libgmock-dev dataset-fashion-mnist
   )

@@ -1,11 +1,15 @@
 #include "train/files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+
+#include <fmt/format.h>
 
 #include "train/error.h"
 
@@ -37,6 +41,25 @@ std::string read_file(const std::filesystem::path& path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path) {
+  const int handle = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat status {};
+  bool ok = handle >= 0 && fstat(handle, &status) == 0;
+  std::vector<uint8_t> bytes(ok ? static_cast<size_t>(status.st_size) : 0);
+  size_t done = 0;
+  while (ok && done < bytes.size()) {
+    const ssize_t got = read(handle, bytes.data() + done, bytes.size() - done);
+    if (got == 0) break;  // shorter than it was
+    if (got > 0) done += static_cast<size_t>(got);
+    ok = got > 0 || errno == EINTR;
+  }
+  const int error = errno;
+  if (handle >= 0) close(handle);
+  if (!ok) throw Error(fmt::format("{}: cannot read: {}", path.string(), std::strerror(error)));
+  bytes.resize(done);
+  return bytes;
 }
 
 }  // namespace umbra

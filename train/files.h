@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace umbra {
 
@@ -13,5 +15,6 @@ void sync_folder(const std::filesystem::path& folder);
 
 // The whole file. Throws umbra::Error if it cannot be read.
 std::string read_file(const std::filesystem::path& path);
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path);
 
 }  // namespace umbra

@@ -1,7 +1,8 @@
 #include "train/model.h"
 
+#include "augment/nearest_hint.h"
 #include "cnn/backbone.h"
-#include "train/config/load.h"
+#include "train/error.h"
 #include "vit/vision_transformer.h"
 
 namespace umbra {
@@ -62,7 +63,7 @@ std::unique_ptr<Model> create_model(const ModelOptions& options) {
   }
   if (!cnn::is_known(options.name)) {
     throw ConfigError(fmt::format("unknown model '{}'.{}", options.name,
-                                  nearest_hint(options.name, model_names())));
+                                  augment::nearest_hint(options.name, model_names())));
   }
   complete.cnn.num_classes = options.num_classes;
   complete.cnn.in_chans = options.in_chans;

@@ -30,6 +30,9 @@ int run(int argc, char** argv) {
   add_eval_command(app);
   add_config_command(app);
   add_report_command(app);
+  add_preview_command(app);
+  add_data_command(app);
+  add_bench_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,3 +1,4 @@
+#include "augment/policy.h"
 #include "train/config/load.h"
 
 namespace umbra {
@@ -39,15 +40,51 @@ void check_model(const Config& c, const Checker& check) {
                 o.img_size, c.augment.image_size);
 }
 
+// Empty, or [low, high].
+bool is_range(const std::vector<double>& values) {
+  return values.empty() || (values.size() == 2 && values[0] <= values[1]);
+}
+
 void check_augment(const Config& c, const Checker& check) {
   const augment::AugmentOptions& o = c.augment;
-  check.require(o.scale.size() == 2 && o.scale[0] <= o.scale[1], "augment.scale",
+  check.require(is_range(o.scale) && !o.scale.empty(), "augment.scale",
                 "augment.scale must be [low, high]");
-  check.require(o.ratio.size() == 2 && o.ratio[0] <= o.ratio[1], "augment.ratio",
+  check.require(is_range(o.ratio) && !o.ratio.empty(), "augment.ratio",
                 "augment.ratio must be [low, high]");
+  check.require(is_range(o.cutmix_minmax), "augment.cutmix_minmax",
+                "augment.cutmix_minmax must be [low, high], or [] for none");
   check.require(!o.mean.empty() && o.mean.size() == o.std.size(), "augment.mean",
                 "augment.mean has {} values and augment.std {}: want one per channel in both",
                 o.mean.size(), o.std.size());
+  check.require(o.color_jitter.size() <= 4, "augment.color_jitter",
+                "augment.color_jitter has {} values: want up to 4, for brightness, contrast, "
+                "saturation and hue",
+                o.color_jitter.size());
+  check.require(o.color_jitter.size() < 4 || o.color_jitter[3] <= 0.5, "augment.color_jitter",
+                "augment.color_jitter: hue is in turns, want at most 0.5");
+  check.require(o.erase_min_count <= o.erase_count, "augment.erase_min_count",
+                "augment.erase_min_count = {} is more than augment.erase_count = {}",
+                o.erase_min_count, o.erase_count);
+  check.require(o.policy.empty() || o.auto_augment == "custom", "augment.policy",
+                "augment.policy is given, but augment.auto_augment = \"{}\": set it to \"custom\"",
+                o.auto_augment);
+  try {
+    if (!o.auto_augment.empty()) {
+      augment::Policy::parse(o.auto_augment, augment::OpInterpolation::kBicubic, o.policy);
+    }
+  } catch (const std::invalid_argument& error) {
+    const bool custom = o.auto_augment == "custom" && !o.policy.empty();
+    check.require(false, custom ? "augment.policy" : "augment.auto_augment", "augment.{}: {}",
+                  custom ? "policy" : "auto_augment", error.what());
+  }
+  check.require(o.splits == 1 || o.pretext == "none", "augment.pretext",
+                "augment.splits and augment.pretext both make views: set one of them");
+  check.require(o.views() == 1 || !o.mixes(), "augment.mixup_alpha",
+                "mixing would blend different views of different images: with augment.splits or "
+                "augment.pretext set mixup_alpha = 0, cutmix_alpha = 0 and cutmix_minmax = []");
+  check.require(
+      c.loss.name != "jsd" || o.splits > 1, "loss.name",
+      "loss.name = \"jsd\" compares views of an image: set augment.splits, for example 3");
   check.require(c.loss.name != "bce" || o.label_smoothing == 0.0, "augment.label_smoothing",
                 "label smoothing with loss.name = \"bce\" would make every class positive: set "
                 "augment.label_smoothing = 0");

@@ -22,13 +22,17 @@ struct RunOptions {
 };
 
 struct DataOptions {
-  std::string format = "auto";  // "auto", "idx", "cifar10", "cifar100" or "image_folder"
+  std::string format = "auto";  // or one of data_formats()
   std::string path;
-  int64_t train_samples = 0;  // 0: all; else a class-balanced subset drawn from the run seed
-  double val_split = 0.0;     // share of the training set to evaluate on instead of the test set
-  bool drop_last = true;      // leave out the last, smaller batch of an epoch
-  int64_t workers = 1;        // threads that prepare batches; 0: the training thread itself
-  int64_t prefetch = 4;       // batches prepared ahead
+  int64_t train_samples = 0;     // 0: all; else a class-balanced subset drawn from the run seed
+  double val_split = 0.0;        // share of the training set to evaluate on instead of the test set
+  bool drop_last = true;         // leave out the last, smaller batch of an epoch
+  int64_t workers = 1;           // threads that prepare batches; 0: the training thread itself
+  int64_t prefetch = 4;          // batches prepared ahead
+  std::string decode = "exact";  // or "fast": JPEGs at 1/2, 1/4 or 1/8 where that suffices
+  std::string on_broken = "error";  // or "skip"
+  int64_t max_pixels = 178'956'970;
+  double memory_gb = 2.0;  // a set that fits, decoded, is kept in memory
 };
 
 struct TeacherOptions {

@@ -51,9 +51,12 @@ void fields(V&& visit, Like<RunOptions> auto& o) {
 
 template <class V>
 void fields(V&& visit, Like<DataOptions> auto& o) {
-  visit("format", o.format, one_of({"auto", "idx", "cifar10", "cifar100", "image_folder"}),
+  visit("format", o.format,
+        one_of({"auto", "idx", "cifar10", "cifar100", "stl10", "tiny_imagenet", "tar",
+                "image_folder"}),
         "Layout of the files; auto looks at what is there");
-  visit("path", o.path, anything(), "Folder of the data set; relative to the current folder");
+  visit("path", o.path, anything(),
+        "Folder of the data set, or a .tar; relative to the current folder");
   visit("train_samples", o.train_samples, at_least(0),
         "Train on a class-balanced subset of this many images, drawn from run.seed; 0: all");
   visit("val_split", o.val_split, below_one(),
@@ -62,20 +65,58 @@ void fields(V&& visit, Like<DataOptions> auto& o) {
   visit("workers", o.workers, between(0, 256),
         "Threads preparing batches; 0: the training thread itself. Changes no result");
   visit("prefetch", o.prefetch, between(1, 1024), "Batches prepared ahead. Changes no result");
+  visit("decode", o.decode, one_of({"exact", "fast"}),
+        "fast: JPEGs are decoded at 1/2, 1/4 or 1/8 where the crop is that much larger than the "
+        "view; changes pixels a little");
+  visit("on_broken", o.on_broken, one_of({"error", "skip"}),
+        "A broken image: stop, or name it in the log and take the next sample (evaluation: leave "
+        "it out)");
+  visit("max_pixels", o.max_pixels, between(1, 1 << 30),
+        "Larger images are refused as broken (Pillow's limit by default)");
+  visit("memory_gb", o.memory_gb, at_least(0),
+        "A data set that fits when decoded is kept in memory; 0: never. Changes no result");
 }
 
 template <class V>
 void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
+  visit("preset", o.preset, one_of(augment::augment_presets()),
+        "Sets the defaults of every field below; see docs/augment.md");
   visit("image_size", o.image_size, between(1, 4096), "Side of the square image the network sees");
-  visit("crop", o.crop, one_of({"random_resized", "pad", "none"}),
-        "Training crop: random resized crop; pad then crop (CIFAR); or the centre");
+  visit("crop", o.crop, one_of({"random_resized", "pad", "simple", "none"}),
+        "Training crop: random resized crop; pad then crop (CIFAR); shorter side resized, padded "
+        "by reflection, then cropped (DeiT-III's simple random crop); or the centre");
   visit("crop_padding", o.crop_padding, between(0, 256),
-        "Pixels added on each side, for crop = pad");
+        "Pixels added on each side, for crop = pad and simple");
   visit("scale", o.scale, Accepts{.min = 0, .max = 1, .above_min = true},
         "Area share of random_resized: [low, high]");
   visit("ratio", o.ratio, positive(), "Width / height of random_resized: [low, high]");
+  visit("interpolation", o.interpolation, one_of({"bilinear", "bicubic", "random"}),
+        "Training resize, and geometric operations; random: one of the two each time");
   visit("hflip", o.hflip, share(), "Probability of a horizontal flip");
-  visit("interpolation", o.interpolation, one_of({"bilinear", "bicubic"}), "Training resize");
+  visit("vflip", o.vflip, share(), "Probability of a vertical flip");
+  visit("auto_augment", o.auto_augment, anything(),
+        "Policy, in timm's words: rand-m9-mstd0.5-inc1, original, originalr, v0, v0r, 3a, "
+        "augmix-m3-w3; or ta_wide, or custom; empty: none");
+  visit("policy", o.policy, anything(),
+        "For custom: sub-policies such as \"Posterize 0.4 8 + Rotate 0.6 9\" (operation, "
+        "probability, magnitude), one drawn per image");
+  visit("color_jitter", o.color_jitter, at_least(0),
+        "Strength of brightness, contrast, saturation and hue, as many as given; empty: none");
+  visit("color_jitter_prob", o.color_jitter_prob, share(), "Probability of the jitter");
+  visit("grayscale_prob", o.grayscale_prob, share(), "Probability of dropping the colours");
+  visit("blur_prob", o.blur_prob, share(), "Probability of a Gaussian blur, sigma 0.1 to 2");
+  visit("erase_prob", o.erase_prob, share(), "Probability of random erasing");
+  visit("erase_mode", o.erase_mode, one_of({"pixel", "rand", "const"}),
+        "Filling: noise, one random colour, or the mean colour");
+  visit("erase_count", o.erase_count, between(1, 100), "Rectangles erased, at most");
+  visit("erase_min_count", o.erase_min_count, between(1, 100), "Rectangles erased, at least");
+  visit("repeats", o.repeats, between(1, 100),
+        "Repeated augmentation: an epoch sees a share 1 / repeats of the images, each that often");
+  visit("splits", o.splits, between(1, 16),
+        "Views of each image in a batch, the first without auto_augment, jitter and erasing "
+        "(timm's aug_splits, for loss.name = jsd)");
+  visit("pretext", o.pretext, one_of({"none", "rotation", "pool", "exemplar", "jigsaw"}),
+        "SSKD's self-supervised views: each image gives itself and three transformed ones");
   visit("crop_pct", o.crop_pct, Accepts{.min = 0, .max = 1, .above_min = true},
         "Evaluation: centre share kept after the resize; 1.0 unless crop = random_resized");
   visit("eval_interpolation", o.eval_interpolation, one_of({"bilinear", "bicubic"}),
@@ -84,8 +125,17 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
   visit("std", o.std, positive(), "Normalisation, one value per channel");
   visit("mixup_alpha", o.mixup_alpha, at_least(0), "Beta parameter of mixup; 0: off");
   visit("cutmix_alpha", o.cutmix_alpha, at_least(0), "Beta parameter of CutMix; 0: off");
-  visit("mix_prob", o.mix_prob, share(), "Probability that a batch is mixed at all");
+  visit("cutmix_minmax", o.cutmix_minmax, share(),
+        "CutMix with sides of [low, high] share instead of the alpha's box; empty: off");
+  visit("mix_prob", o.mix_prob, share(), "Probability that a batch (pair, element) is mixed");
   visit("switch_prob", o.switch_prob, share(), "Probability of CutMix when both are on");
+  visit("mix_mode", o.mix_mode, one_of({"batch", "pair", "elem"}),
+        "What shares one lambda: the batch, a pair of partners, or nothing");
+  visit("mix_order", o.mix_order, one_of({"erase_first", "mix_first"}),
+        "erase_first: DeiT; mix_first: timm, on 8-bit values before normalisation and erasing");
+  visit("cutmix_box", o.cutmix_box, one_of({"deit", "timm"}),
+        "deit: timm 0.3.2, odd sides lose a pixel; timm: 1.0.31");
+  visit("mix_off_epoch", o.mix_off_epoch, at_least(0), "No mixing from this epoch on; 0: always");
   visit("label_smoothing", o.label_smoothing, below_one(), "Share spread over all classes");
 }
 
@@ -164,8 +214,10 @@ void fields(V&& visit, Like<TeacherOptions> auto& o) {
 
 template <class V>
 void fields(V&& visit, Like<LossOptions> auto& o) {
-  visit("name", o.name, one_of({"cross_entropy", "bce"}),
-        "Loss with the labels: softmax cross-entropy or binary cross-entropy (DeiT-III)");
+  visit("name", o.name, one_of({"cross_entropy", "bce", "jsd"}),
+        "Loss with the labels: softmax cross-entropy; binary cross-entropy (DeiT-III); or AugMix's "
+        "consistency loss (augment.splits)");
+  visit("jsd_weight", o.jsd_weight, at_least(0), "jsd: weight of the consistency term");
 }
 
 template <class V>

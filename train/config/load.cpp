@@ -6,10 +6,13 @@
 
 #include <toml++/toml.h>
 
+#include "augment/nearest_hint.h"
 #include "train/config/fields.h"
 
 namespace umbra {
 namespace {
+
+using augment::nearest_hint;
 
 constexpr int kMaxExtends = 16;
 
@@ -166,6 +169,9 @@ class Reader {
     if constexpr (std::is_same_v<Options, DistillOptions>) {
       const auto preset = table["preset"].value<std::string>();
       if (preset) apply_preset(options, *preset);  // an unknown one is refused as a field
+    } else if constexpr (std::is_same_v<Options, augment::AugmentOptions>) {
+      const auto preset = table["preset"].value<std::string>();
+      if (preset) augment::apply_preset(options, *preset);
     } else if constexpr (std::is_same_v<Options, ModelOptions>) {
       const toml::node* name = table.get("name");
       if (name && name->is_string()) options.name = name->as_string()->get();
@@ -296,7 +302,10 @@ void derive(LoadedConfig& loaded) {
   if (c.distill.preset == "shake-strong-head" && !sources.is_set("model.shadow_head")) {
     (c.model.is_vit() ? c.model.vit.shadow_head : c.model.cnn.shadow_head) = "mlp";
   }
-  if (c.augment.crop != "random_resized" && !sources.is_set("augment.crop_pct")) {
+  const bool small = c.augment.image_size <= 32 && c.augment.preset == "deit";
+  if (small && !sources.is_set("augment.crop")) c.augment.crop = "pad";  // as DeiT's code does
+  const bool whole = c.augment.crop == "pad" || c.augment.crop == "none";
+  if (whole && !sources.is_set("augment.crop_pct")) {
     c.augment.crop_pct = 1.0;  // the CIFAR recipes evaluate the whole image
   }
   if (c.optim.name == "lamb" && !sources.is_set("optim.eps")) c.optim.eps = 1e-6;  // timm's
@@ -321,21 +330,6 @@ LoadedConfig from_table(toml::table table, const std::vector<std::string>& overr
   return loaded;
 }
 
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::string Sources::at(const std::string& key) const {
@@ -345,21 +339,6 @@ std::string Sources::at(const std::string& key) const {
     if (dot == std::string::npos) return "";
     name.resize(dot);
   }
-}
-
-std::string nearest_hint(const std::string& name, const std::vector<std::string>& candidates) {
-  const std::string* best = nullptr;
-  size_t best_distance = std::max<size_t>(2, name.size() / 2) + 1;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(name, candidate);
-    const bool part = name.size() > 2 && candidate.find(name) != std::string::npos;
-    const size_t score = part ? std::min<size_t>(distance, 2) : distance;
-    if (score < best_distance) {
-      best_distance = score;
-      best = &candidate;
-    }
-  }
-  return best ? fmt::format(" Did you mean '{}'?", *best) : "";
 }
 
 LoadedConfig parse_config(const std::string& text, const std::string& name,

@@ -43,7 +43,4 @@ void check_config(const Config& config, const Sources& sources);
 void check_against_data(Config& config, const Sources& sources, int64_t num_classes,
                         int64_t channels);
 
-// The candidate nearest to `name` by edits, quoted as a hint (" Did you mean 'lr'?"), or nothing.
-std::string nearest_hint(const std::string& name, const std::vector<std::string>& candidates);
-
 }  // namespace umbra

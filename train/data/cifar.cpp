@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "train/data/memory_dataset.h"
 #include "train/error.h"
@@ -16,8 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kSide = 32;
-constexpr int64_t kPlane = kSide * kSide;
-constexpr int64_t kImage = 3 * kPlane;
+constexpr int64_t kImage = 3 * kSide * kSide;
 
 struct Layout {
   std::string name, subfolder;
@@ -48,48 +48,13 @@ std::optional<fs::path> find_files(const fs::path& folder, const Layout& layout)
   return std::nullopt;
 }
 
-std::string read_records(const fs::path& path, const Layout& layout) {
-  if (!fs::is_regular_file(path)) {
-    throw Error(
-        fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
-                    "unpack its archive again",
-                    path.string(), layout.name, fmt::join(layout.train_files, ", "),
-                    layout.test_file, layout.names_file));
-  }
-  std::string bytes = read_file(path);
-  const auto record = static_cast<size_t>(layout.label_bytes + kImage);
-  if (bytes.empty() || bytes.size() % record != 0) {
-    throw Error(
-        fmt::format("{}: got {} bytes, wanted a multiple of {} ({} binary records). The "
-                    "file is truncated or of another kind: unpack the archive again",
-                    path.string(), bytes.size(), record, layout.name));
-  }
-  return bytes;
-}
-
-// Appends the file's samples, planar records turned to interleaved images; returns their number.
-int64_t append(const fs::path& path, const Layout& layout, std::vector<uint8_t>& pixels,
-               std::vector<int64_t>& labels) {
-  const std::string bytes = read_records(path, layout);
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  const int64_t record = layout.label_bytes + kImage;
-  const int64_t count = static_cast<int64_t>(bytes.size()) / record;
-  pixels.reserve(pixels.size() + count * kImage);
-  for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* planes = data + i * record + layout.label_bytes;
-    const int64_t label = planes[-1];
-    if (label >= layout.classes) {
-      throw Error(
-          fmt::format("{}: got label {} in record {}, wanted one below {}. The file is "
-                      "damaged or not {}",
-                      path.string(), label, i, layout.classes, layout.name));
-    }
-    labels.push_back(label);
-    for (int64_t p = 0; p < kPlane; ++p) {
-      for (int64_t c = 0; c < 3; ++c) pixels.push_back(planes[c * kPlane + p]);
-    }
-  }
-  return count;
+std::vector<uint8_t> read_part(const fs::path& path, const Layout& layout) {
+  if (fs::is_regular_file(path)) return read_bytes(path);
+  throw Error(
+      fmt::format("{} is missing. The binary version of {} has the files {}, {} and {}: "
+                  "unpack its archive again",
+                  path.string(), layout.name, fmt::join(layout.train_files, ", "), layout.test_file,
+                  layout.names_file));
 }
 
 std::vector<std::string> read_names(const fs::path& path, const Layout& layout) {
@@ -115,24 +80,24 @@ DataSplits open(const fs::path& folder, const Layout& layout) {
                     folder.string(), layout.subfolder, layout.train_files[0], layout.name));
   }
   const std::vector<std::string> names = read_names(*files / layout.names_file, layout);
-  const auto load = [&](const std::vector<std::string>& parts) {
-    std::vector<uint8_t> pixels;
-    std::vector<int64_t> labels;
+  const auto load = [&](const std::vector<std::string>& parts, const char* item) {
+    PlanarSamples all;
     int64_t wanted = 0;
     for (const std::string& part : parts) {
-      const int64_t got = append(*files / part, layout, pixels, labels);
+      const fs::path path = *files / part;
+      const int64_t got = append_cifar(read_part(path, layout), layout.classes, path.string(), all);
       if (wanted == 0) wanted = got;
       if (got != wanted) {
         throw Error(
             fmt::format("{}: got {} records, wanted {} as in {}. A file is truncated: "
                         "unpack the archive again",
-                        (*files / part).string(), got, wanted, parts[0]));
+                        path.string(), got, wanted, parts[0]));
       }
     }
-    return std::make_shared<MemoryDataset>(std::move(pixels), std::move(labels), kSide, kSide, 3,
-                                           names);
+    return std::make_shared<MemoryDataset>(std::move(all.pixels), std::move(all.labels), kSide,
+                                           kSide, 3, names, item);
   };
-  return {load(layout.train_files), load({layout.test_file})};
+  return {load(layout.train_files, "train image"), load({layout.test_file}, "test image")};
 }
 
 }  // namespace
@@ -140,7 +105,39 @@ DataSplits open(const fs::path& folder, const Layout& layout) {
 bool is_cifar10(const fs::path& folder) { return find_files(folder, kCifar10).has_value(); }
 bool is_cifar100(const fs::path& folder) { return find_files(folder, kCifar100).has_value(); }
 
-DataSplits open_cifar10(const fs::path& folder) { return open(folder, kCifar10); }
-DataSplits open_cifar100(const fs::path& folder) { return open(folder, kCifar100); }
+DataSplits open_cifar10(const fs::path& folder, const ReadOptions&) {
+  return open(folder, kCifar10);
+}
+DataSplits open_cifar100(const fs::path& folder, const ReadOptions&) {
+  return open(folder, kCifar100);
+}
+
+int64_t append_cifar(std::span<const uint8_t> bytes, int64_t classes, const std::string& name,
+                     PlanarSamples& samples) {
+  const Layout& layout = classes == kCifar10.classes ? kCifar10 : kCifar100;
+  const int64_t record = layout.label_bytes + kImage;
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (size == 0 || size % record != 0) {
+    throw Error(
+        fmt::format("{}: got {} bytes, wanted a multiple of {} ({} binary records). The "
+                    "file is truncated or of another kind: unpack the archive again",
+                    name, size, record, layout.name));
+  }
+  const int64_t count = size / record;
+  samples.pixels.reserve(samples.pixels.size() + count * kImage);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* planes = bytes.data() + i * record + layout.label_bytes;
+    const int64_t label = planes[-1];
+    if (label >= layout.classes) {
+      throw Error(
+          fmt::format("{}: got label {} in record {}, wanted one below {}. The file is "
+                      "damaged or not {}",
+                      name, label, i, layout.classes, layout.name));
+    }
+    samples.labels.push_back(label);
+    samples.append_image(planes, kSide, kSide, 1);
+  }
+  return count;
+}
 
 }  // namespace umbra

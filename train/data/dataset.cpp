@@ -4,9 +4,9 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -14,6 +14,9 @@
 #include "train/data/cifar.h"
 #include "train/data/idx.h"
 #include "train/data/image_folder.h"
+#include "train/data/stl10.h"
+#include "train/data/tar_dataset.h"
+#include "train/data/tiny_imagenet.h"
 #include "train/error.h"
 
 namespace umbra {
@@ -26,50 +29,73 @@ using augment::Rng;
 struct Format {
   std::string name;
   bool (*fits)(const fs::path&);
-  DataSplits (*open)(const fs::path&);
+  DataSplits (*open)(const fs::path&, const ReadOptions&);
   std::string wanted;
+  std::string special_case_of;  // a format that fits, too, and gives way
 };
 
 const std::vector<Format> kFormats = {
     {"idx", is_idx, open_idx,
-     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, plain or .gz"},
+     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, plain or .gz", ""},
     {"cifar10", is_cifar10, open_cifar10,
      "data_batch_1.bin ... data_batch_5.bin, test_batch.bin and batches.meta.txt, here or in "
-     "cifar-10-batches-bin/"},
+     "cifar-10-batches-bin/",
+     ""},
     {"cifar100", is_cifar100, open_cifar100,
-     "train.bin, test.bin and fine_label_names.txt, here or in cifar-100-binary/"},
+     "train.bin, test.bin and fine_label_names.txt, here or in cifar-100-binary/", ""},
+    {"stl10", is_stl10, open_stl10,
+     "{train,test}_{X,y}.bin and class_names.txt, here or in stl10_binary/", ""},
+    {"tiny_imagenet", is_tiny_imagenet, open_tiny_imagenet,
+     "train/WNID/images/*.JPEG, val/images/*.JPEG, val/val_annotations.txt and wnids.txt, here or "
+     "in tiny-imagenet-200/",
+     "image_folder"},
     {"image_folder", is_image_folder, open_image_folder,
-     "train/CLASS/*.{jpg,jpeg,png} and val/ or test/ alike, or just CLASS/*.{jpg,jpeg,png}"},
+     "train/CLASS/*.{jpg,jpeg,png,webp} and val/ or test/ alike, or just CLASS/*", ""},
+    {"tar", is_tar, open_tar,
+     "*train*.tar and *val*.tar or *test*.tar (or .tar.gz) of class folders or WebDataset samples; "
+     "or the path of one such file",
+     ""},
 };
 
-const Format& detect(const fs::path& folder) {
+// What fits the contents, but for formats of which another one that fits is a special case.
+std::vector<const Format*> fitting(const fs::path& path) {
   std::vector<const Format*> fits;
   for (const Format& format : kFormats) {
-    if (format.fits(folder)) fits.push_back(&format);
+    if (format.fits(path)) fits.push_back(&format);
   }
+  const auto gives_way = [&](const Format* format) {
+    return std::any_of(fits.begin(), fits.end(),
+                       [&](const Format* other) { return other->special_case_of == format->name; });
+  };
+  std::vector<const Format*> best;
+  for (const Format* format : fits) {
+    if (!gives_way(format)) best.push_back(format);
+  }
+  return best;
+}
+
+const Format& detect(const fs::path& path) {
+  const std::vector<const Format*> fits = fitting(path);
   if (fits.size() == 1) return *fits[0];
   if (fits.size() > 1) {
     throw Error(
-        fmt::format("{}: the contents fit both {} and {}. Set data.format to the one that "
-                    "is meant",
-                    folder.string(), fits[0]->name, fits[1]->name));
+        fmt::format("{}: the contents fit both {} and {}. Set data.format to the one that is meant",
+                    path.string(), fits[0]->name, fits[1]->name));
   }
   std::string looked_for;
   for (const Format& format : kFormats) {
     looked_for += fmt::format("\n  {}: {}", format.name, format.wanted);
   }
   throw Error(fmt::format("{}: no data set found. Set data.path to a folder that holds one of:{}",
-                          folder.string(), looked_for));
+                          path.string(), looked_for));
 }
 
 const Format& named(const std::string& name) {
-  std::vector<std::string> names = {"auto"};
   for (const Format& format : kFormats) {
     if (format.name == name) return format;
-    names.push_back(format.name);
   }
-  throw ConfigError(
-      fmt::format("data.format: got \"{}\", wanted one of {}", name, fmt::join(names, ", ")));
+  throw ConfigError(fmt::format("data.format: got \"{}\", wanted one of {}", name,
+                                fmt::join(data_formats(), ", ")));
 }
 
 class Subset : public Dataset {
@@ -77,8 +103,9 @@ class Subset : public Dataset {
   Subset(std::shared_ptr<const Dataset> whole, std::vector<int64_t> indices)
       : whole_(std::move(whole)), indices_(std::move(indices)) {
     for (const int64_t index : indices_) {
-      TORCH_CHECK(index >= 0 && index < whole_->size(), "subset: index ", index, " of a set of ",
-                  whole_->size());
+      if (index >= 0 && index < whole_->size()) continue;
+      throw std::out_of_range(
+          fmt::format("subset: index {} of a set of {}", index, whole_->size()));
     }
   }
 
@@ -86,7 +113,8 @@ class Subset : public Dataset {
   int64_t channels() const override { return whole_->channels(); }
   const std::vector<std::string>& class_names() const override { return whole_->class_names(); }
   int64_t label(int64_t index) const override { return whole_->label(indices_.at(index)); }
-  cv::Mat image(int64_t index) const override { return whole_->image(indices_.at(index)); }
+  std::string name(int64_t index) const override { return whole_->name(indices_.at(index)); }
+  augment::LazyImage open(int64_t index) const override { return whole_->open(indices_.at(index)); }
 
  private:
   std::shared_ptr<const Dataset> whole_;
@@ -138,14 +166,33 @@ std::vector<int64_t> stratify(const std::vector<std::vector<int64_t>>& members,
 
 }  // namespace
 
-DataSplits open_dataset(const std::string& format, const std::string& path) {
-  const fs::path folder = path;
-  const Format* reader = format == "auto" ? nullptr : &named(format);
-  if (!fs::is_directory(folder)) {
-    throw Error(fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set",
-                            path, fs::exists(folder) ? "not a folder" : "not there"));
+cv::Mat Dataset::image(int64_t index) const {
+  try {
+    return open(index).pixels();
+  } catch (const augment::ImageError& error) {
+    throw Error(fmt::format("{}: {}", name(index), error.what()));
   }
-  return (reader ? *reader : detect(folder)).open(folder);
+}
+
+std::vector<std::string> data_formats() {
+  std::vector<std::string> names = {"auto"};
+  for (const Format& format : kFormats) names.push_back(format.name);
+  return names;
+}
+
+DataSplits open_dataset(const std::string& format, const std::string& path,
+                        const ReadOptions& read) {
+  const Format* reader = format == "auto" ? nullptr : &named(format);
+  try {
+    // Only the tar format takes a file.
+    if (!fs::is_directory(path) && !(is_tar(path) && (!reader || reader->open == open_tar))) {
+      throw Error(fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set",
+                              path, fs::exists(path) ? "not a folder" : "not there"));
+    }
+    return (reader ? *reader : detect(path)).open(path, read);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(fmt::format("{}: cannot read: {}", error.path1().string(), error.code().message()));
+  }
 }
 
 std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> whole,

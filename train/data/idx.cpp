@@ -5,8 +5,9 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <zlib.h>
+#include <fmt/ranges.h>
 
+#include "train/data/gzip.h"
 #include "train/data/memory_dataset.h"
 #include "train/error.h"
 
@@ -15,19 +16,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint32_t kImagesMagic = 0x00000803;  // unsigned bytes, three dimensions
-constexpr uint32_t kLabelsMagic = 0x00000801;  // unsigned bytes, one dimension
+constexpr uint32_t kUnsignedBytes = 0x00000800;  // magic number, less the number of dimensions
+constexpr int64_t kMaxUnpacked = int64_t{1} << 33;
 constexpr int64_t kMaxSide = 1 << 15;
 constexpr int64_t kMinClasses = 10;
 
 const std::vector<std::string> kFashionNames = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
                                                 "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                                 "Bag",         "Ankle boot"};
-
-struct IdxFile {
-  std::vector<int64_t> shape;
-  std::vector<uint8_t> data;
-};
 
 struct Part {
   std::vector<uint8_t> pixels;
@@ -55,78 +51,25 @@ fs::path require_file(const fs::path& folder, const std::string& stem, const std
       folder.string(), stem, kind));
 }
 
-// Reads plain files, too: zlib passes them through.
-std::vector<uint8_t> read_gz(const fs::path& path) {
-  constexpr size_t kChunk = 1 << 20;
-  gzFile file = gzopen(path.c_str(), "rb");
-  if (!file) throw Error(fmt::format("cannot open {}: check that it may be read", path.string()));
-  std::vector<uint8_t> bytes;
-  size_t used = 0;
-  for (int got = 1; got > 0; used += static_cast<size_t>(std::max(got, 0))) {
-    if (bytes.size() < used + kChunk) bytes.resize(std::max(2 * bytes.size(), used + kChunk));
-    got = gzread(file, bytes.data() + used, kChunk);
-  }
-  bytes.resize(used);
-  int code = Z_OK;
-  const std::string reason = gzerror(file, &code);
-  gzclose_r(file);
-  if (code != Z_OK) {
-    throw Error(fmt::format("{}: damaged after {} unpacked bytes ({}). Fetch the file again",
-                            path.string(), used, reason));
-  }
-  return bytes;
-}
-
-uint32_t big_endian(const std::vector<uint8_t>& bytes, size_t at) {
+uint32_t big_endian(std::span<const uint8_t> bytes, size_t at) {
   return uint32_t{bytes[at]} << 24 | uint32_t{bytes[at + 1]} << 16 | uint32_t{bytes[at + 2]} << 8 |
          uint32_t{bytes[at + 3]};
-}
-
-IdxFile read_idx(const fs::path& path, uint32_t magic) {
-  const size_t dimensions = magic & 0xFF, header = 4 + 4 * dimensions;
-  IdxFile file{{}, read_gz(path)};
-  if (file.data.size() < header) {
-    throw Error(fmt::format("{}: got {} bytes, wanted an IDX header of {}. Fetch the file again",
-                            path.string(), file.data.size(), header));
-  }
-  if (const uint32_t got = big_endian(file.data, 0); got != magic) {
-    throw Error(
-        fmt::format("{}: got magic number {:#010x}, wanted {:#010x} (IDX, unsigned bytes, "
-                    "{} dimension{}). It is a file of another kind",
-                    path.string(), got, magic, dimensions, dimensions == 1 ? "" : "s"));
-  }
-  for (size_t d = 0; d < dimensions; ++d) file.shape.push_back(big_endian(file.data, 4 + 4 * d));
-  if (dimensions == 3 && std::max(file.shape[1], file.shape[2]) > kMaxSide) {
-    throw Error(
-        fmt::format("{}: got images of {} x {} pixels, wanted at most {} on a side. The "
-                    "header is damaged: fetch the file again",
-                    path.string(), file.shape[1], file.shape[2], kMaxSide));
-  }
-  uint64_t wanted = header, item = 1;
-  for (size_t d = 1; d < dimensions; ++d) item *= static_cast<uint64_t>(file.shape[d]);
-  wanted += item * static_cast<uint64_t>(file.shape[0]);
-  if (file.data.size() != wanted || wanted == header) {
-    throw Error(
-        fmt::format("{}: got {} bytes, wanted {} for the shape [{}] in its header, and at "
-                    "least one sample. Fetch the file again",
-                    path.string(), file.data.size(), wanted, fmt::join(file.shape, ", ")));
-  }
-  file.data.erase(file.data.begin(), file.data.begin() + static_cast<std::ptrdiff_t>(header));
-  return file;
 }
 
 Part read_part(const fs::path& folder, const std::string& split) {
   const fs::path images_path = require_file(folder, split + "-images", "idx3-ubyte");
   const fs::path labels_path = require_file(folder, split + "-labels", "idx1-ubyte");
-  IdxFile images = read_idx(images_path, kImagesMagic);
-  const IdxFile labels = read_idx(labels_path, kLabelsMagic);
+  const std::vector<uint8_t> image_bytes = read_gzip(images_path, kMaxUnpacked);
+  const std::vector<uint8_t> label_bytes = read_gzip(labels_path, kMaxUnpacked);
+  const IdxArray images = parse_idx(image_bytes, 3, images_path.string());
+  const IdxArray labels = parse_idx(label_bytes, 1, labels_path.string());
   if (images.shape[0] != labels.shape[0]) {
     throw Error(fmt::format(
         "{}: got {} labels, wanted {}, one for each image in {}. The two files "
         "do not belong together",
         labels_path.string(), labels.shape[0], images.shape[0], images_path.filename().string()));
   }
-  return {std::move(images.data),
+  return {{images.data.begin(), images.data.end()},
           {labels.data.begin(), labels.data.end()},
           static_cast<int>(images.shape[1]),
           static_cast<int>(images.shape[2])};
@@ -160,7 +103,42 @@ bool is_idx(const fs::path& folder) {
   return false;
 }
 
-DataSplits open_idx(const fs::path& folder) {
+IdxArray parse_idx(std::span<const uint8_t> bytes, size_t dimensions, const std::string& name) {
+  const size_t header = 4 + 4 * dimensions;
+  if (bytes.size() < header) {
+    throw Error(fmt::format("{}: got {} bytes, wanted an IDX header of {}. Fetch the file again",
+                            name, bytes.size(), header));
+  }
+  const uint32_t magic = kUnsignedBytes | static_cast<uint32_t>(dimensions);
+  if (const uint32_t got = big_endian(bytes, 0); got != magic) {
+    throw Error(
+        fmt::format("{}: got magic number {:#010x}, wanted {:#010x} (IDX, unsigned bytes, "
+                    "{} dimension{}). It is a file of another kind",
+                    name, got, magic, dimensions, dimensions == 1 ? "" : "s"));
+  }
+  IdxArray array{{}, bytes.subspan(header)};
+  for (size_t d = 0; d < dimensions; ++d) array.shape.push_back(big_endian(bytes, 4 + 4 * d));
+  uint64_t item = 1;
+  for (size_t d = 1; d < dimensions; ++d) {
+    if (array.shape[d] > kMaxSide) {
+      throw Error(
+          fmt::format("{}: got images of {} x {} pixels, wanted at most {} on a side. The "
+                      "header is damaged: fetch the file again",
+                      name, array.shape[1], array.shape[2], kMaxSide));
+    }
+    item *= static_cast<uint64_t>(array.shape[d]);
+  }
+  const uint64_t wanted = header + item * static_cast<uint64_t>(array.shape[0]);
+  if (bytes.size() != wanted || wanted == header) {
+    throw Error(
+        fmt::format("{}: got {} bytes, wanted {} for the shape [{}] in its header, and at "
+                    "least one sample. Fetch the file again",
+                    name, bytes.size(), wanted, fmt::join(array.shape, ", ")));
+  }
+  return array;
+}
+
+DataSplits open_idx(const fs::path& folder, const ReadOptions&) {
   Part train = read_part(folder, "train"), test = read_part(folder, "t10k");
   if (train.height != test.height || train.width != test.width) {
     throw Error(
@@ -173,11 +151,11 @@ DataSplits open_idx(const fs::path& folder) {
     classes = std::max(classes, *std::max_element(part->labels.begin(), part->labels.end()) + 1);
   }
   const std::vector<std::string> names = names_of(folder, classes);
-  const auto dataset = [&](Part& part) {
+  const auto dataset = [&](Part& part, const char* item) {
     return std::make_shared<MemoryDataset>(std::move(part.pixels), std::move(part.labels),
-                                           part.height, part.width, 1, names);
+                                           part.height, part.width, 1, names, item);
   };
-  return {dataset(train), dataset(test)};
+  return {dataset(train, "train image"), dataset(test, "test image")};
 }
 
 }  // namespace umbra

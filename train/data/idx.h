@@ -2,7 +2,11 @@
 // a dot may stand for the dash before "idx". Grey images.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "train/data/dataset.h"
 
@@ -12,6 +16,14 @@ namespace umbra {
 bool is_idx(const std::filesystem::path& folder);
 
 // Throws umbra::Error if a file is missing, foreign or damaged.
-DataSplits open_idx(const std::filesystem::path& folder);
+DataSplits open_idx(const std::filesystem::path& folder, const ReadOptions& read);
+
+struct IdxArray {
+  std::vector<int64_t> shape;
+  std::span<const uint8_t> data;  // of the bytes given
+};
+
+// An array of unsigned bytes with 1 or 3 dimensions. Throws umbra::Error, which starts with `name`.
+IdxArray parse_idx(std::span<const uint8_t> bytes, size_t dimensions, const std::string& name);
 
 }  // namespace umbra

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -58,6 +59,18 @@ void copy_rows(const cv::Mat& view, uint8_t* out) {
 
 }  // namespace
 
+RawBatch RawBatch::slice(int64_t begin, int64_t end) const {
+  const int64_t first = begin * views, last = end * views;
+  const auto part = [&](const torch::Tensor& rows) { return rows.slice(0, first, last); };
+  RawBatch result{part(images), part(labels), part(indices), part(pretext_labels), {}, views};
+  for (augment::Erased row : erased) {
+    if (row.row < first || row.row >= last) continue;
+    row.row -= first;
+    result.erased.push_back(std::move(row));
+  }
+  return result;
+}
+
 std::vector<int64_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch) {
   std::vector<int64_t> order(size);
   std::iota(order.begin(), order.end(), 0);
@@ -74,6 +87,7 @@ struct Loader::State {
         const LoaderOptions& options)
       : dataset_(std::move(dataset)),
         augment_(augment),
+        pipeline_(augment),
         options_(options),
         orders_(dataset_->size(), options.seed) {
     TORCH_CHECK(options.batch_size > 0, "batch_size must be positive");
@@ -101,6 +115,11 @@ struct Loader::State {
   }
 
   int64_t batches() const { return batches_; }
+
+  std::vector<BrokenSample> take_broken() {
+    const std::lock_guard lock(broken_mutex_);
+    return std::exchange(broken_, {});
+  }
 
   void seek(int64_t epoch, int64_t batch) {
     TORCH_CHECK(epoch >= 0 && batch >= 0 && batch <= batches_, "seek to batch ", batch,
@@ -170,39 +189,117 @@ struct Loader::State {
     }
   }
 
+  // The rows of one sample, before they are laid into the batch.
+  struct Sample {
+    int64_t index = 0;
+    std::vector<cv::Mat> views;
+    std::vector<augment::ViewDraw> draws;  // training only
+  };
+
   // Gives up, with an unfinished batch, when the generation is over.
   RawBatch prepare(int64_t position, uint64_t generation) {
     const int64_t epoch = position / batches_;
     const int64_t first = position % batches_ * options_.batch_size;
     const int64_t count = std::min(options_.batch_size, dataset_->size() - first);
-    const int64_t side = augment_.image_size, channels = dataset_->channels();
     const Order order = options_.train ? orders_.of(epoch) : nullptr;
-    RawBatch batch{at::empty({count, side, side, channels}, at::kByte),
-                   at::empty({count}, at::kLong), at::empty({count}, at::kLong)};
+    RawBatch batch = empty_batch(count);
+    int64_t samples = 0;
     for (int64_t i = 0; i < count && generation == generation_; ++i) {
-      const int64_t index = order ? (*order)[first + i] : first + i;
-      batch.labels.data_ptr<int64_t>()[i] = dataset_->label(index);
-      batch.indices.data_ptr<int64_t>()[i] = index;
-      const cv::Mat pixels = view(index, epoch);
-      TORCH_CHECK(pixels.rows == side && pixels.cols == side && pixels.channels() == channels,
-                  "sample ", index, ": a view of ", pixels.rows, " x ", pixels.cols, " x ",
-                  pixels.channels(), " instead of ", side, " x ", side, " x ", channels);
-      copy_rows(pixels, batch.images.data_ptr<uint8_t>() + i * side * side * channels);
+      // Copies of repeated augmentation follow each other in the order of the epoch.
+      const int64_t place = first + i, repeats = order ? augment_.repeats : 1;
+      const int64_t index = order ? (*order)[place / repeats] : place;
+      if (const auto sample = read(index, epoch, place % repeats)) {
+        put(*sample, samples++, batch);
+      }
     }
+    if (samples < count) batch = batch.slice(0, samples);
     if (!options_.pin_memory) return batch;
-    return {batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices.pin_memory()};
+    for (torch::Tensor* rows :
+         {&batch.images, &batch.labels, &batch.indices, &batch.pretext_labels}) {
+      *rows = rows->pin_memory();
+    }
+    return batch;
   }
 
-  cv::Mat view(int64_t index, int64_t epoch) const {
-    const cv::Mat image = dataset_->image(index);
-    if (!options_.train) return augment::eval_view(image, augment_);
-    Rng rng({options_.seed, Purpose::kGeometry, static_cast<uint64_t>(index),
-             static_cast<uint32_t>(epoch), /*repeat=*/0});
-    return augment::train_view(image, augment_, rng);
+  RawBatch empty_batch(int64_t samples) const {
+    const int64_t views = options_.train ? augment_.views() : 1, rows = samples * views;
+    const int64_t side = augment_.image_size;
+    RawBatch batch;
+    batch.images = at::empty({rows, side, side, dataset_->channels()}, at::kByte);
+    for (torch::Tensor* labels : {&batch.labels, &batch.indices, &batch.pretext_labels}) {
+      *labels = at::zeros({rows}, at::kLong);
+    }
+    batch.views = views;
+    return batch;
   }
+
+  void put(const Sample& sample, int64_t place, RawBatch& batch) const {
+    const int64_t side = augment_.image_size, channels = dataset_->channels();
+    for (int64_t v = 0; v < batch.views; ++v) {
+      const int64_t row = place * batch.views + v;
+      const cv::Mat& view = sample.views[v];
+      TORCH_CHECK(view.rows == side && view.cols == side && view.channels() == channels, "sample ",
+                  sample.index, ": a view of ", view.rows, " x ", view.cols, " x ", view.channels(),
+                  " instead of ", side, " x ", side, " x ", channels);
+      copy_rows(view, batch.images.data_ptr<uint8_t>() + row * side * side * channels);
+      batch.labels.data_ptr<int64_t>()[row] = dataset_->label(sample.index);
+      batch.indices.data_ptr<int64_t>()[row] = sample.index;
+      if (sample.draws.empty()) continue;
+      const augment::ViewDraw& draw = sample.draws[v];
+      batch.pretext_labels.data_ptr<int64_t>()[row] = draw.pretext_label;
+      if (!draw.erased.empty()) batch.erased.push_back({row, draw.erased, draw.noise_seed});
+    }
+  }
+
+  // Nothing if the sample is broken, and skipped without another in its place.
+  std::optional<Sample> read(int64_t index, int64_t epoch, int64_t repeat) {
+    if (!options_.skip_broken) return try_read(index, epoch, repeat);
+    const int tries = options_.train ? kBrokenInARow : 1;
+    for (int attempt = 0; attempt < tries; ++attempt) {
+      try {
+        return try_read(index, epoch, repeat);
+      } catch (const Error& error) {
+        note_broken(index, error.what());
+      }
+      index = (index + 1) % dataset_->size();
+    }
+    if (!options_.train) return std::nullopt;
+    throw Error(
+        fmt::format("{} samples in a row are broken, up to {}: check the data set with "
+                    "umbra data info --check",
+                    kBrokenInARow, dataset_->name(index)));
+  }
+
+  Sample try_read(int64_t index, int64_t epoch, int64_t repeat) const {
+    try {
+      const augment::LazyImage image = dataset_->open(index);
+      Sample sample{index, {}, {}};
+      if (!options_.train) {
+        sample.views = {pipeline_.eval_view(image)};
+        return sample;
+      }
+      sample.draws = pipeline_.draw({options_.seed, static_cast<uint64_t>(index),
+                                     static_cast<uint32_t>(epoch), static_cast<uint32_t>(repeat)},
+                                    image.width(), image.height());
+      for (const auto& draw : sample.draws)
+        sample.views.push_back(pipeline_.train_view(image, draw));
+      return sample;
+    } catch (const augment::ImageError& error) {
+      throw Error(fmt::format("{}: {}. Repair or remove it, or set data.on_broken = \"skip\"",
+                              dataset_->name(index), error.what()));
+    }
+  }
+
+  void note_broken(int64_t index, const std::string& reason) {
+    const std::lock_guard lock(broken_mutex_);
+    if (known_broken_.insert(index).second) broken_.push_back({dataset_->name(index), reason});
+  }
+
+  static constexpr int kBrokenInARow = 50;
 
   const std::shared_ptr<const Dataset> dataset_;
   const augment::AugmentOptions augment_;
+  const augment::Pipeline pipeline_;
   const LoaderOptions options_;
   int64_t batches_ = 0;  // per epoch
   int64_t end_ = 0;      // the position where next() stops
@@ -216,6 +313,10 @@ struct Loader::State {
   bool stopping_ = false;
   std::map<int64_t, Outcome> ready_;
   std::vector<std::thread> workers_;
+
+  std::mutex broken_mutex_;
+  std::set<int64_t> known_broken_;
+  std::vector<BrokenSample> broken_;
 };
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, const augment::AugmentOptions& augment,
@@ -229,5 +330,7 @@ int64_t Loader::batches_per_epoch() const { return state_->batches(); }
 void Loader::seek(int64_t epoch, int64_t batch) { state_->seek(epoch, batch); }
 
 bool Loader::next(RawBatch& batch) { return state_->next(batch); }
+
+std::vector<BrokenSample> Loader::take_broken() { return state_->take_broken(); }
 
 }  // namespace umbra

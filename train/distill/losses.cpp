@@ -27,6 +27,20 @@ torch::Tensor binary_cross_entropy(const torch::Tensor& logits, const torch::Ten
   return F::binary_cross_entropy_with_logits(z, positive);
 }
 
+torch::Tensor jsd_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
+                                int64_t views, double weight) {
+  TORCH_CHECK(views > 1 && logits.size(0) % views == 0, "jsd: ", logits.size(0), " rows for ",
+              views, " views of each sample");
+  const torch::Tensor z = wide(logits).view({-1, views, logits.size(1)});  // [B, views, C]
+  const torch::Tensor p = torch::softmax(z, 2);
+  const torch::Tensor log_mixture = p.mean(1, /*keepdim=*/true).clamp(1e-7, 1.0).log();
+  const torch::Tensor divergence = torch::xlogy(p, p) - p * log_mixture;
+  const auto terms = static_cast<double>(z.size(0) * views);
+  using torch::indexing::Slice;
+  return cross_entropy(z.select(1, 0), targets.index({Slice(0, torch::indexing::None, views)})) +
+         divergence.sum() * (weight / terms);
+}
+
 torch::Tensor kl_divergence(const torch::Tensor& student, const torch::Tensor& target,
                             double temperature, KlScale scale) {
   const torch::Tensor log_s = torch::log_softmax(wide(student) / temperature, 1);

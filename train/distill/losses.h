@@ -20,6 +20,12 @@ torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& ta
 // targets are binarised (> 0), as DeiT's --bce-loss does.
 torch::Tensor binary_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets);
 
+// AugMix's loss (Hendrycks et al., 2020, as in timm's JsdCrossEntropy): cross-entropy of the first
+// view of each sample, plus weight * mean_v KL(p_v || mean of all p), batch mean. The rows of a
+// sample's `views` follow each other.
+torch::Tensor jsd_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
+                                int64_t views, double weight);
+
 // KL_T(student <- target) = T^2 * sum KL(softmax(target / T) || softmax(student / T)) / scale.
 // The gradient goes to `student` only: the target is detached.
 torch::Tensor kl_divergence(const torch::Tensor& student, const torch::Tensor& target,

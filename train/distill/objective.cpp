@@ -15,7 +15,7 @@ class TaskObjective : public Objective {
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput>) override {
     Loss loss;
-    loss.add("task", 1.0, [&] { return task_loss(options_, student.logits, batch.targets); });
+    loss.add("task", 1.0, [&] { return task_loss(options_, student.logits, batch); });
     return loss;
   }
 

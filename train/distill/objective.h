@@ -15,11 +15,13 @@ namespace umbra {
 
 // One (micro-)batch as the networks see it.
 struct Batch {
-  torch::Tensor images;   // [B, C, H, W] float, normalised, mixed
-  torch::Tensor labels;   // [B] int64, of the images themselves
-  torch::Tensor targets;  // [B] int64, or [B, num_classes] float when smoothed or mixed
-  torch::Tensor indices;  // [B] int64, positions in the training set
-  double epoch = 0.0;     // with its fraction
+  torch::Tensor images;          // [B, C, H, W] float, normalised, mixed
+  torch::Tensor labels;          // [B] int64, of the images themselves
+  torch::Tensor targets;         // [B] int64, or [B, num_classes] float when smoothed or mixed
+  torch::Tensor indices;         // [B] int64, positions in the training set
+  double epoch = 0.0;            // with its fraction
+  int64_t views = 1;             // rows that belong to one sample, following each other
+  torch::Tensor pretext_labels;  // [B] int64, which rotation or permutation a view shows
 };
 
 struct LossTerm {

@@ -6,7 +6,8 @@
 namespace umbra {
 
 struct LossOptions {
-  std::string name = "cross_entropy";  // or "bce"
+  std::string name = "cross_entropy";  // or "bce", "jsd"
+  double jsd_weight = 12.0;            // of the consistency between the views, for "jsd"
 };
 
 struct DistillOptions {

@@ -44,7 +44,7 @@ Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
   for (const ModelOutput& teacher : teachers) z_t.push_back(normalised(teacher.logits));
 
   Loss loss;
-  loss.add("task", distill_.task_weight, [&] { return task_loss(loss_, z_s, batch.targets); });
+  loss.add("task", distill_.task_weight, [&] { return task_loss(loss_, z_s, batch); });
   const double share = 1.0 / static_cast<double>(z_p.size());  // AVER: equal weights
   for (size_t i = 0; i < z_p.size(); ++i) {
     loss.add("mutual", share * distill_.student_mutual_weight, [&] { return kl(z_s, z_p[i]); });
@@ -53,7 +53,7 @@ Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
     }
     loss.add("reverse", distill_.reverse_weight, [&] { return kl(z_p[i], z_s); });
     loss.add("shadow_task", distill_.shadow_ce_weight,
-             [&] { return task_loss(loss_, z_p[i], batch.targets); });
+             [&] { return task_loss(loss_, z_p[i], batch); });
     if (i < z_t.size()) {
       loss.add("direct", share * distill_.direct_weight, [&] { return kl(z_s, z_t[i]); });
     }

@@ -72,23 +72,6 @@ std::vector<std::pair<std::string, torch::Tensor>> heads_of(const ModelOutput& o
 
 }  // namespace
 
-Normalizer::Normalizer(const std::vector<double>& mean, const std::vector<double>& std,
-                       torch::Device device)
-    : device_(device) {
-  const torch::Tensor m = torch::tensor(mean, torch::kFloat64).view({1, -1, 1, 1});
-  const torch::Tensor s = torch::tensor(std, torch::kFloat64).view({1, -1, 1, 1});
-  scale_ = (1.0 / (255.0 * s)).to(device, torch::kFloat32);
-  shift_ = (-m / s).to(device, torch::kFloat32);
-}
-
-torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {
-  return images.to(device_, /*non_blocking=*/true)
-      .permute({0, 3, 1, 2})
-      .to(torch::kFloat32)
-      .mul_(scale_)
-      .add_(shift_);
-}
-
 const HeadScore& EvalResult::head(const std::string& name) const {
   for (const HeadScore& score : heads) {
     if (score.head == name) return score;
@@ -104,7 +87,8 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& no
   std::vector<torch::Tensor> labels, correct, predictions;
   loader.seek(0, 0);
   for (RawBatch batch; loader.next(batch);) {
-    const torch::Tensor images = normalize(batch.images);
+    if (batch.rows() == 0) continue;  // every image of it is broken
+    const torch::Tensor images = normalize(normalize.to_device(batch.images));
     const torch::Tensor targets = batch.labels.to(images.device());
     const auto heads = heads_of(forward(images));
     sums.resize(heads.size());

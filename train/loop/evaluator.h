@@ -6,20 +6,10 @@
 #include <vector>
 
 #include "train/data/loader.h"
+#include "train/loop/prepare.h"
 #include "train/model.h"
 
 namespace umbra {
-
-// 8-bit batches [B, H, W, C] to normalised floats [B, C, H, W] on the device.
-class Normalizer {
- public:
-  Normalizer(const std::vector<double>& mean, const std::vector<double>& std, torch::Device device);
-  torch::Tensor operator()(const torch::Tensor& images) const;
-
- private:
-  torch::Tensor scale_, shift_;  // [1, C, 1, 1]
-  torch::Device device_;
-};
 
 struct HeadScore {
   std::string head;               // "class", "shadow" ("shadow_0", ... for several), "mean" of all

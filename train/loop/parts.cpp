@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "augment/rng.h"
+#include "train/data/view_stats.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 
@@ -186,6 +187,24 @@ void check_lengths(const Parts& parts, const Config& config, const Sources& sour
   }
 }
 
+// A policy under which images turn blank teaches nothing.
+void refuse_blank_views(Parts& parts, const Config& config, const Sources& sources) {
+  if (config.augment.auto_augment.empty()) return;
+  constexpr int64_t kSamples = 64;
+  const ViewStats stats = view_stats(*parts.train_set, config.augment,
+                                     static_cast<uint64_t>(config.run.seed), kSamples);
+  const std::string found = fmt::format("{} of {} training views are blank: one colour all over",
+                                        stats.blank, stats.views);
+  const bool custom = config.augment.auto_augment == "custom";
+  if (2 * stats.blank > stats.views) {
+    throw ConfigError(
+        fmt::format("{}augment.{}: {}. See umbra preview CONFIG, and weaken the policy",
+                    sources.at(custom ? "augment.policy" : "augment.auto_augment"),
+                    custom ? "policy" : "auto_augment", found));
+  }
+  if (20 * stats.blank > stats.views) parts.notes.push_back("warning: " + found);
+}
+
 }  // namespace
 
 std::string teacher_table(const Config& config, size_t index) {
@@ -209,7 +228,14 @@ Sets open_sets(const Config& config, const Sources& sources) {
   }
   const auto seed = static_cast<uint64_t>(config.run.seed);
   try {
-    DataSplits splits = open_dataset(options.format, options.path);
+    ReadOptions read;
+    read.decode.fast = options.decode == "fast";
+    read.decode.max_pixels = options.max_pixels;
+    // A scaled-down decode depends on the crop, so there is no one image to keep.
+    const auto budget = static_cast<int64_t>(read.decode.fast ? 0.0 : options.memory_gb * 1e9);
+    DataSplits splits = open_dataset(options.format, options.path, read);
+    splits.train = keep_in_memory(splits.train, budget);
+    if (splits.test) splits.test = keep_in_memory(splits.test, budget);
     Sets sets{splits.train, nullptr, splits.test};
     if (options.val_split > 0.0) {
       std::tie(sets.train, sets.val) = split_off(splits.train, options.val_split, seed);
@@ -244,6 +270,7 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.train_set = sets.train;
   parts.eval_set = sets.evaluation();
   check_against_data(config, loaded.sources, sets.train->num_classes(), sets.train->channels());
+  refuse_blank_views(parts, config, loaded.sources);
   parts.math = step_math(config, sets.train->size());
   if (parts.math.steps_per_epoch == 0) {
     throw ConfigError(fmt::format(

@@ -4,7 +4,6 @@
 
 #include <fstream>
 
-#include "augment/mix.h"
 #include "train/config/dump.h"
 #include "train/files.h"
 
@@ -33,8 +32,8 @@ double resident_gigabytes() {
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
 bool may_change(const std::string& difference) {
   if (difference.find(".expect_top1:") != std::string::npos) return true;
-  constexpr std::array<std::string_view, 8> kHarmless = {
-      "data.workers:", "data.prefetch:", "data.path:",  "log.",
+  constexpr std::array<std::string_view, 9> kHarmless = {
+      "data.workers:", "data.prefetch:", "data.path:",  "data.memory_gb:", "log.",
       "checkpoint.",   "eval.",          "run.device:", "run.threads:"};
   return std::any_of(kHarmless.begin(), kHarmless.end(),
                      [&](std::string_view key) { return difference.starts_with(key); });
@@ -52,7 +51,8 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
       config_(loaded_.config),
       folder_(std::move(folder)),
       parts_(build_parts(loaded_, /*fresh=*/!resume || folder_.checkpoints().steps().empty())),
-      normalize_(config_.augment.mean, config_.augment.std, parts_.device),
+      prepare_(config_.augment, config_.model.num_classes, static_cast<uint64_t>(config_.run.seed),
+               parts_.device),
       train_loader_(parts_.train_set, config_.augment, loader_options(true)),
       eval_loader_(parts_.eval_set, config_.augment, loader_options(false)) {
   if (resume) restore(*resume);
@@ -88,13 +88,13 @@ Json Trainer::fit(const StopSignal& stop) {
     const std::vector<RawBatch> pieces = split(batch);
     for (size_t i = 0; i < pieces.size(); ++i) {
       const double weight =
-          static_cast<double>(pieces[i].labels.size(0)) / static_cast<double>(batch.labels.size(0));
+          static_cast<double>(pieces[i].rows()) / static_cast<double>(batch.rows());
       learn(pieces[i], static_cast<int64_t>(i), weight);  //  2.-6. mix, teachers, student,
     }                                                     //        objective, backward
     update();                                             //  7. update
     if (parts_.ema) parts_.ema->update(step_);            //  8. EMA
     ++step_;
-    interval_.end_step(batch.labels.size(0), seconds_since(start), data_seconds_);
+    interval_.end_step(batch.rows(), seconds_since(start), data_seconds_);
     log(start);         //  9. log
     evaluate_if_due();  // 10. evaluate
     save_if_due(stop);  // 11. checkpoint
@@ -113,33 +113,12 @@ RawBatch Trainer::next_batch() {
 }
 
 std::vector<RawBatch> Trainer::split(const RawBatch& batch) const {
-  const int64_t size = batch.labels.size(0), count = std::min(size, config_.train.accum_steps);
+  const int64_t size = batch.samples(), count = std::min(size, config_.train.accum_steps);
   std::vector<RawBatch> parts;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = size * i / count, end = size * (i + 1) / count;
-    parts.push_back({batch.images.slice(0, begin, end), batch.labels.slice(0, begin, end),
-                     batch.indices.slice(0, begin, end)});
+    parts.push_back(batch.slice(size * i / count, size * (i + 1) / count));
   }
   return parts;
-}
-
-Batch Trainer::prepare(const RawBatch& part, int64_t part_index) const {
-  Batch batch;
-  batch.images = normalize_(part.images);  // [B, C, H, W]
-  batch.labels = part.labels.to(parts_.device);
-  batch.indices = part.indices;
-  batch.epoch = epoch();
-  batch.targets = batch.labels;
-  const augment::AugmentOptions& options = config_.augment;
-  if (!options.mixes() && options.label_smoothing == 0.0) return batch;
-  augment::Rng rng({static_cast<uint64_t>(config_.run.seed), Purpose::kMix,
-                    static_cast<uint64_t>(step_), /*epoch=*/0, static_cast<uint32_t>(part_index)});
-  const augment::MixDraw draw =
-      augment::draw_mix(rng, options, batch.images.size(2), batch.images.size(3));
-  batch.images = augment::mix_images(batch.images, draw);
-  batch.targets = augment::mix_targets(batch.labels, config_.model.num_classes,
-                                       options.label_smoothing, draw);  // [B, classes]
-  return batch;
 }
 
 std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) const {
@@ -149,7 +128,7 @@ std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) const {
 }
 
 void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
-  const Batch batch = prepare(part, part_index);  // 2. mix
+  const Batch batch = prepare_(part, step_, part_index, epoch());  // 2. normalise, erase, mix
   Loss loss;
   {
     const AutocastGuard autocast(parts_.device, parts_.precision);
@@ -171,6 +150,16 @@ void Trainer::update() {
   parts_.optimizer->step(parts_.schedule->lr(step_));
 }
 
+// With data.on_broken = "skip": each broken sample is named once.
+void Trainer::report_broken() {
+  for (Loader* loader : {&train_loader_, &eval_loader_}) {
+    for (const BrokenSample& sample : loader->take_broken()) {
+      log_->row({{"kind", "broken"}, {"step", step_}, {"name", sample.name}});
+      log_->info("skipped, broken: " + sample.reason);
+    }
+  }
+}
+
 void Trainer::log(Clock::time_point step_start) {
   train_seconds_ += seconds_since(step_start);
   const double done = static_cast<double>(step_ - first_step_);
@@ -180,6 +169,7 @@ void Trainer::log(Clock::time_point step_start) {
                  static_cast<double>(step_), static_cast<double>(parts_.total_steps));
   if (!is_due(config_.log.every)) return;
   refuse_divergence();
+  report_broken();
 
   const double lr = parts_.schedule->lr(step_ - 1);
   Json row = {{"kind", "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
@@ -222,7 +212,8 @@ void Trainer::evaluate_student() {
   scores_ = Json::object();
   const auto run = [&](Model& model, const char* weights) {
     scores_[weights] = score(
-        evaluate(student_forward(model), eval_loader_, normalize_, teacher_predictions_), weights);
+        evaluate(student_forward(model), eval_loader_, prepare_.normalize(), teacher_predictions_),
+        weights);
   };
   run(*parts_.model, "raw");
   if (parts_.ema) run(parts_.ema->model(), "ema");
@@ -379,7 +370,7 @@ void Trainer::check_teachers() {
       const AutocastGuard autocast(parts_.device, parts_.precision);
       return teacher.forward(images);
     };
-    const EvalResult result = evaluate(forward, eval_loader_, normalize_);
+    const EvalResult result = evaluate(forward, eval_loader_, prepare_.normalize());
     if (i == 0) teacher_predictions_ = result.predictions;
     const HeadScore& head = result.head("class");
     teacher_rows_.push_back({{"kind", "teacher"},
@@ -427,6 +418,7 @@ LoaderOptions Trainer::loader_options(bool train) const {
   options.prefetch = config_.data.prefetch;
   options.seed = static_cast<uint64_t>(config_.run.seed);
   options.pin_memory = parts_.device.is_cuda();
+  options.skip_broken = config_.data.on_broken == "skip";
   return options;
 }
 

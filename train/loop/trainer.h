@@ -33,10 +33,10 @@ class Trainer {
   // The steps of the loop, in its order.
   RawBatch next_batch();
   std::vector<RawBatch> split(const RawBatch& batch) const;
-  Batch prepare(const RawBatch& part, int64_t part_index) const;
   std::vector<ModelOutput> ask_teachers(const Batch& batch) const;
   void learn(const RawBatch& part, int64_t part_index, double weight);
   void update();
+  void report_broken();
   void log(Clock::time_point step_start);
   void evaluate_if_due();
   void save_if_due(const StopSignal& stop);
@@ -64,7 +64,7 @@ class Trainer {
   const Config& config_;
   RunFolder folder_;
   Parts parts_;
-  Normalizer normalize_;
+  Preparation prepare_;
   Loader train_loader_, eval_loader_;
   std::unique_ptr<RunLock> lock_;
   std::unique_ptr<RunLog> log_;

@@ -1,0 +1,72 @@
+#include "train/loop/prepare.h"
+
+#include "augment/erase.h"
+
+namespace umbra {
+
+Normalizer::Normalizer(const std::vector<double>& mean, const std::vector<double>& std,
+                       torch::Device device)
+    : device_(device) {
+  const torch::Tensor m = torch::tensor(mean, torch::kFloat64).view({1, -1, 1, 1});
+  const torch::Tensor s = torch::tensor(std, torch::kFloat64).view({1, -1, 1, 1});
+  scale_ = (1.0 / (255.0 * s)).to(device, torch::kFloat32);
+  shift_ = (-m / s).to(device, torch::kFloat32);
+}
+
+torch::Tensor Normalizer::to_device(const torch::Tensor& images) const {
+  return images.to(device_, /*non_blocking=*/true).permute({0, 3, 1, 2});
+}
+
+torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {
+  return images.to(torch::kFloat32).mul_(scale_).add_(shift_);
+}
+
+torch::Tensor Normalizer::undo(const torch::Tensor& images) const {
+  return images.sub(shift_)
+      .div_(scale_)
+      .round_()
+      .clamp_(0, 255)
+      .permute({0, 2, 3, 1})
+      .to(torch::kUInt8);
+}
+
+Preparation::Preparation(const augment::AugmentOptions& options, int64_t num_classes, uint64_t seed,
+                         torch::Device device)
+    : options_(options),
+      num_classes_(num_classes),
+      seed_(seed),
+      normalize_(options.mean, options.std, device) {}
+
+augment::MixDraw Preparation::draw_mix(at::IntArrayRef shape, int64_t step, int64_t part,
+                                       double epoch) const {
+  const auto mix_off = static_cast<double>(options_.mix_off_epoch);
+  if (!options_.mixes() || (mix_off > 0.0 && epoch >= mix_off)) return {augment::Mix{}};
+  augment::Rng rng({seed_, augment::Purpose::kMix, static_cast<uint64_t>(step), /*epoch=*/0,
+                    static_cast<uint32_t>(part)});
+  return augment::draw_mix(rng, options_, shape[0], shape[2], shape[3]);
+}
+
+Batch Preparation::operator()(const RawBatch& raw, int64_t step, int64_t part, double epoch) const {
+  Batch batch;
+  torch::Tensor images = normalize_.to_device(raw.images);  // [B, C, H, W], 8 bits
+  batch.labels = batch.targets = raw.labels.to(images.device());
+  batch.indices = raw.indices;
+  batch.pretext_labels = raw.pretext_labels.to(images.device());
+  batch.views = raw.views;
+  batch.epoch = epoch;
+
+  const augment::MixDraw draw = draw_mix(images.sizes(), step, part, epoch);
+  const bool mix_first = options_.mix_order == "mix_first";  // timm: 8-bit values, rounded
+  if (mix_first) images = augment::mix_images(images.to(torch::kFloat32), draw).round();
+  images = normalize_(images);
+  augment::erase(images, raw.erased, options_.erase_mode);
+  if (!mix_first) images = augment::mix_images(images, draw);
+  batch.images = images;
+  if (options_.mixes() || options_.label_smoothing > 0.0) {
+    batch.targets = augment::mix_targets(batch.labels, num_classes_, options_.label_smoothing,
+                                         draw);  // [B, classes]
+  }
+  return batch;
+}
+
+}  // namespace umbra

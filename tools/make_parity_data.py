@@ -10,6 +10,7 @@ OUT_DIR is already complete for this script and these package versions.
 import argparse
 import hashlib
 import json
+import os
 import platform
 import sys
 import time
@@ -23,6 +24,7 @@ import timm
 import timm.data
 import timm.data.mixup
 import timm.layers
+import timm.loss
 import timm.optim
 import timm.scheduler
 import torch
@@ -32,6 +34,12 @@ from PIL import Image
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+
+from parity_images import photograph
+from parity_pixel_ops import make_pixel_ops
+from parity_policy import make_policy
+from parity_resize import make_resize
+from parity_tar import make_tar
 
 VERSIONS = {
     "python": platform.python_version(),
@@ -467,42 +475,8 @@ def make_schedules(out):
 # --- images ----------------------------------------------------------------------------------
 
 
-def photograph(width, height, seed, channels=3):
-    """Something like a photograph: smooth colour, edges, texture and a little noise."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    layers = []
-    for _ in range(channels):
-        smooth = sum(random.uniform(10, 50) * np.sin(random.uniform(2, 12) * x
-                                                     + random.uniform(2, 12) * y
-                                                     + random.uniform(0, 6)) for _ in range(4))
-        edges = 60.0 * ((x * random.uniform(3, 9) + y * random.uniform(-9, 9)) % 1.0 > 0.5)
-        texture = 20.0 * np.sin(90.0 * x * y + 70.0 * x)
-        layers.append(100.0 + smooth + edges + texture + random.normal(0, 6, x.shape))
-    return np.clip(np.stack(layers, -1), 0, 255).astype(np.uint8)
-
-
-def to_pillow(pixels):
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
-def to_tensor(image):
-    pixels = np.array(image)
-    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None])
-
-
 def make_images(out):
-    tensors, resizes, views = {}, [], []
-    modes = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    sizes = [((400, 380), (224, 224), 3), ((131, 97), (64, 64), 3), ((37, 53), (224, 224), 3),
-             ((500, 333), (32, 40), 3), ((64, 64), (63, 65), 3), ((28, 28), (32, 32), 1),
-             ((97, 61), (28, 28), 1), ((320, 240), (96, 224), 3)]
-    for i, (source, target, channels) in enumerate(sizes):
-        pixels = photograph(*source, seed=400 + i, channels=channels)
-        tensors[f"resize_{i}/input"] = torch.from_numpy(pixels)
-        for mode, resample in modes.items():
-            tensors[f"resize_{i}/{mode}"] = to_tensor(to_pillow(pixels).resize(target, resample))
-        resizes.append(dict(width=target[0], height=target[1]))
+    tensors, views = {}, []
     cases = [((131, 97), 64, "bicubic", 0.875), ((50, 41), 32, "bicubic", 0.875),
              ((301, 201), 224, "bicubic", 0.875), ((201, 333), 224, "bilinear", 0.9),
              ((255, 255), 96, "bicubic", 1.0)]
@@ -517,22 +491,29 @@ def make_images(out):
         tensors[f"eval_{i}/view"] = view.permute(1, 2, 0)
         views.append(dict(size=size, interpolation=mode, crop_pct=crop_pct))
     out.save("images", tensors)
-    out.facts["images"] = dict(resize=resizes, eval=views)
+    out.facts["images"] = dict(eval=views)
 
 
 class FixedMixup(timm.data.Mixup):
-    """timm's Mixup with its draws replaced by given ones."""
+    """timm's Mixup with its draws replaced by given ones: (lam, box or None) for each."""
 
-    def __init__(self, lam, box, **options):
+    def __init__(self, draws, **options):
         super().__init__(mixup_alpha=1.0, cutmix_alpha=1.0, **options)
-        self.draw, self.box = lam, box
+        self.draws = draws
 
     def _params_per_batch(self):
-        return self.draw, self.box is not None
+        (lam, box), = self.draws
+        return lam, box is not None
+
+    def _params_per_elem(self, batch_size):
+        assert len(self.draws) == batch_size
+        return (np.array([lam for lam, _ in self.draws], dtype=np.float32),
+                np.array([box is not None for _, box in self.draws]))
 
     def __call__(self, images, target):
+        boxes = iter([box for lam, box in self.draws if box is not None and lam != 1.0])
         drawn = timm.data.mixup.rand_bbox
-        timm.data.mixup.rand_bbox = lambda *_, **__: self.box
+        timm.data.mixup.rand_bbox = lambda *_, **__: next(boxes)
         try:
             return super().__call__(images, target)
         finally:
@@ -543,26 +524,42 @@ def make_mixing(out):
     images = randn(6, 3, 12, 10, seed=500)
     labels = torch.randint(0, 9, (6,), generator=seeded(501))
     tensors = dict(images=images, labels=labels)
+    three = [(0.7, None), (0.6, (2, 9, 0, 4)), (1.0, None)]
     cases = []
-    for i, (lam, box, smoothing) in enumerate([
-            (0.7, None, 0.1), (0.0123, None, 0.0), (1.0, None, 0.1), (0.5, (2, 9, 0, 4), 0.1),
-            (0.8, (0, 12, 3, 10), 0.0), (0.3, (5, 5, 1, 8), 0.1)]):
-        mixup = FixedMixup(lam, box, label_smoothing=smoothing, num_classes=9)
+    for i, (mode, draws, smoothing) in enumerate([
+            ("batch", [(0.7, None)], 0.1), ("batch", [(0.0123, None)], 0.0),
+            ("batch", [(1.0, None)], 0.1), ("batch", [(0.5, (2, 9, 0, 4))], 0.1),
+            ("batch", [(0.8, (0, 12, 3, 10))], 0.0), ("batch", [(0.3, (5, 5, 1, 8))], 0.1),
+            ("pair", three, 0.1), ("elem", three + [(0.2, (0, 3, 0, 3)), (0.9, None), (0.4, None)],
+                                   0.1)]):
+        mixup = FixedMixup(draws, mode=mode, label_smoothing=smoothing, num_classes=9)
         mixed, target = mixup(images.clone(), labels)
         tensors[f"mix_{i}/images"], tensors[f"mix_{i}/targets"] = mixed, target
-        if box is not None:
-            y0, y1, x0, x1 = box
-            lam = 1.0 - (y1 - y0) * (x1 - x0) / 120.0
-        cases.append(dict(lam=lam, box=box, smoothing=smoothing))
+        ours = []
+        for lam, box in draws + (draws[::-1] if mode == "pair" else []):
+            if box is not None:
+                y0, y1, x0, x1 = box
+                lam = 1.0 - (y1 - y0) * (x1 - x0) / 120.0
+            ours.append(dict(lam=lam, box=box))
+        cases.append(dict(draws=ours, smoothing=smoothing))
     out.save("mixing", tensors)
     out.facts["mixing"] = cases
+
+
+def make_jsd(out):
+    logits = randn(12, 7, seed=510, dtype=torch.float64).requires_grad_()  # views one by one
+    labels = torch.randint(0, 7, (4,), generator=seeded(511))
+    loss = timm.loss.JsdCrossEntropy(num_splits=3, alpha=12, smoothing=0)(logits, labels.repeat(3))
+    loss.backward()
+    out.save("jsd", dict(logits=logits, labels=labels, loss=loss, gradient=logits.grad))
 
 
 # --- the program -----------------------------------------------------------------------------
 
 
 PARTS = (make_vit, make_pos_embed, make_cnn, make_losses, make_optimizers, make_param_groups,
-         make_schedules, make_images, make_mixing)
+         make_schedules, make_images, make_mixing, make_jsd,
+         make_resize, make_pixel_ops, make_policy, make_tar)
 
 
 def main():
@@ -572,7 +569,9 @@ def main():
     arguments = parser.parse_args()
 
     print("reference:", ", ".join(f"{k} {v}" for k, v in VERSIONS.items()))
-    source = dict(versions=VERSIONS, script=hashlib.sha256(Path(__file__).read_bytes()).hexdigest())
+    scripts = [Path(__file__), *sorted(Path(__file__).parent.glob("parity_*.py"))]
+    source = dict(versions=VERSIONS, test_data=os.environ.get("UMBRA_TEST_DATA", ""),
+                  scripts=[hashlib.sha256(path.read_bytes()).hexdigest() for path in scripts])
     facts_path = arguments.out_dir / "facts.json"
     if not arguments.force and facts_path.exists():
         if json.loads(facts_path.read_text()).get("source") == source:

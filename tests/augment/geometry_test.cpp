@@ -1,10 +1,7 @@
 #include "augment/geometry.h"
 
-#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <opencv2/core.hpp>
-
-#include "augment/pipeline.h"
 
 namespace umbra::augment {
 namespace {
@@ -35,51 +32,6 @@ bool equal(const cv::Mat& a, const cv::Mat& b) {
   return a.type() == b.type() && a.size() == b.size() && values(a) == values(b);
 }
 
-TEST(Resize, ToTheSameSizeChangesNothing) {
-  const cv::Mat image = noise(5, 4, 3);
-  EXPECT_TRUE(equal(resize(image, 5, 4, Interpolation::kBicubic), image));
-}
-
-// The triangle filter widens with the factor: weights 1/8 3/8 3/8 1/8 at half size.
-TEST(Resize, BilinearIsAntialiased) {
-  const cv::Mat image = grey(8, 1, {0, 0, 0, 0, 200, 200, 200, 200});
-  EXPECT_EQ(values(resize(image, 4, 1, Interpolation::kBilinear)), (Values{0, 25, 175, 200}));
-}
-
-TEST(Resize, KeepsAConstantImage) {
-  const cv::Mat image(13, 29, CV_8UC3, cv::Scalar(3, 128, 255));
-  for (const auto interpolation : {Interpolation::kBilinear, Interpolation::kBicubic}) {
-    for (const auto& [width, height] : {std::pair{7, 5}, {64, 40}, {29, 3}}) {
-      const cv::Mat wanted(height, width, CV_8UC3, cv::Scalar(3, 128, 255));
-      EXPECT_TRUE(equal(resize(image, width, height, interpolation), wanted));
-    }
-  }
-}
-
-TEST(Resize, TreatsChannelsAlike) {
-  const cv::Mat image = noise(20, 15, 3);
-  std::vector<cv::Mat> channels, resized;
-  cv::split(image, channels);
-  for (const cv::Mat& channel : channels) {
-    resized.push_back(resize(channel, 9, 11, Interpolation::kBicubic));
-  }
-  cv::Mat wanted;
-  cv::merge(resized, wanted);
-  EXPECT_TRUE(equal(resize(image, 9, 11, Interpolation::kBicubic), wanted));
-}
-
-TEST(Resize, OfACropSeesNothingOutside) {
-  const cv::Mat part = crop(noise(20, 15, 3), {4, 3, 10, 8});
-  EXPECT_TRUE(equal(resize(part, 6, 6, Interpolation::kBicubic),
-                    resize(part.clone(), 6, 6, Interpolation::kBicubic)));
-}
-
-TEST(ParseInterpolation, KnowsTwoNames) {
-  EXPECT_EQ(parse_interpolation("bilinear"), Interpolation::kBilinear);
-  EXPECT_EQ(parse_interpolation("bicubic"), Interpolation::kBicubic);
-  EXPECT_THROW(parse_interpolation("nearest"), c10::Error);
-}
-
 TEST(Crop, IsThePartInsideTheBox) {
   const cv::Mat image = grey(4, 3, {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23});
   EXPECT_EQ(values(crop(image, {1, 1, 2, 2})), (Values{11, 12, 21, 22}));
@@ -87,15 +39,16 @@ TEST(Crop, IsThePartInsideTheBox) {
 
 TEST(PadAndCrop, MovesTheWindowOverABlackBorder) {
   const cv::Mat image = grey(2, 2, {1, 2, 3, 4});
-  EXPECT_EQ(values(pad_and_crop(image, 1, 1, 1, 2)), (Values{1, 2, 3, 4}));
-  EXPECT_EQ(values(pad_and_crop(image, 1, 0, 0, 2)), (Values{0, 0, 0, 1}));
-  EXPECT_EQ(values(pad_and_crop(image, 1, 2, 1, 2)), (Values{2, 0, 4, 0}));
-  EXPECT_EQ(values(pad_and_crop(image, 1, 0, 2, 2)), (Values{0, 3, 0, 0}));
+  EXPECT_EQ(values(pad_and_crop(image, 1, Padding::kBlack, 1, 1, 2)), (Values{1, 2, 3, 4}));
+  EXPECT_EQ(values(pad_and_crop(image, 1, Padding::kBlack, 0, 0, 2)), (Values{0, 0, 0, 1}));
+  EXPECT_EQ(values(pad_and_crop(image, 1, Padding::kBlack, 2, 1, 2)), (Values{2, 0, 4, 0}));
+  EXPECT_EQ(values(pad_and_crop(image, 1, Padding::kBlack, 0, 2, 2)), (Values{0, 3, 0, 0}));
 }
 
 TEST(PadAndCrop, PadsACropWithBlackToo) {
   const cv::Mat part = crop(noise(9, 9, 3), {3, 3, 4, 4});
-  EXPECT_TRUE(equal(pad_and_crop(part, 2, 0, 0, 4), pad_and_crop(part.clone(), 2, 0, 0, 4)));
+  EXPECT_TRUE(equal(pad_and_crop(part, 2, Padding::kBlack, 0, 0, 4),
+                    pad_and_crop(part.clone(), 2, Padding::kBlack, 0, 0, 4)));
 }
 
 TEST(Hflip, MirrorsRows) {
@@ -170,62 +123,6 @@ TEST(DrawResizedCrop, FallsBackToTheLargestCentralCrop) {
   EXPECT_EQ((Values{wide.x, wide.y, wide.width, wide.height}), (Values{480, 0, 40, 30}));
   const Box tall = draw_resized_crop(rng, 30, 1000, {0.9, 1.0}, {3.0 / 4, 4.0 / 3});
   EXPECT_EQ((Values{tall.x, tall.y, tall.width, tall.height}), (Values{0, 480, 30, 40}));
-}
-
-AugmentOptions small_options(const std::string& crop_name) {
-  AugmentOptions options;
-  options.image_size = 8;
-  options.crop = crop_name;
-  return options;
-}
-
-TEST(TrainView, IsASquareForAnyCropAndImage) {
-  for (const char* name : {"random_resized", "pad", "none"}) {
-    for (const auto& [width, height] : {std::pair{8, 8}, {20, 11}, {5, 30}}) {
-      for (const int channels : {1, 3}) {
-        Rng rng({5});
-        const cv::Mat view = train_view(noise(width, height, channels), small_options(name), rng);
-        EXPECT_EQ(view.size(), cv::Size(8, 8)) << name;
-        EXPECT_EQ(view.channels(), channels);
-      }
-    }
-  }
-}
-
-TEST(TrainView, FlipsAsOftenAsAsked) {
-  AugmentOptions options = small_options("none");
-  const cv::Mat image = noise(8, 8, 3);
-  Rng rng({6});
-  options.hflip = 0.0;
-  EXPECT_TRUE(equal(train_view(image, options, rng), image));
-  options.hflip = 1.0;
-  EXPECT_TRUE(equal(train_view(image, options, rng), hflip(image)));
-}
-
-TEST(TrainView, PadReachesEveryOffset) {
-  AugmentOptions options = small_options("pad");
-  options.crop_padding = 1;
-  options.hflip = 0.0;
-  const cv::Mat image = noise(8, 8, 1);
-  std::vector<int> seen(9);
-  Rng rng({7});
-  for (int i = 0; i < 400; ++i) {
-    const cv::Mat view = train_view(image, options, rng);
-    for (int offset = 0; offset < 9; ++offset) {
-      seen[offset] += equal(view, pad_and_crop(image, 1, offset % 3, offset / 3, 8));
-    }
-  }
-  EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 400);
-  EXPECT_GT(*std::min_element(seen.begin(), seen.end()), 0);
-}
-
-TEST(EvalView, TakesAnImageOfTheRightSizeAsItIs) {
-  const cv::Mat image = noise(8, 8, 3);
-  AugmentOptions options = small_options("pad");
-  options.crop_pct = 1.0;
-  EXPECT_TRUE(equal(eval_view(image, options), image));
-  EXPECT_TRUE(equal(eval_view(image, small_options("random_resized")),
-                    resize_and_center_crop(image, 8, 0.875, Interpolation::kBicubic)));
 }
 
 }  // namespace

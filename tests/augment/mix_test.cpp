@@ -18,7 +18,11 @@ AugmentOptions mix_options(double mixup, double cutmix) {
   return options;
 }
 
-MixDraw mixup(double lambda) { return {.lambda = lambda}; }
+MixDraw mixup(double lambda) { return {{.lambda = lambda}}; }
+MixDraw nothing() { return {Mix{}}; }
+Mix draw_one(Rng& rng, const AugmentOptions& options, int64_t height, int64_t width) {
+  return draw_mix(rng, options, 2, height, width).at(0);
+}
 
 // Image i is full of the number 10 * i + 1, all channels alike.
 torch::Tensor numbered_images(int64_t count, int64_t height, int64_t width) {
@@ -38,7 +42,7 @@ TEST(MixTargets, AreSmoothedAndMixed) {
 }
 
 TEST(MixTargets, AreOneHotWithoutSmoothingAndMixing) {
-  const torch::Tensor targets = mix_targets(torch::tensor({2, 0}), 3, 0.0, {});
+  const torch::Tensor targets = mix_targets(torch::tensor({2, 0}), 3, 0.0, nothing());
   EXPECT_TRUE(targets.equal(torch::tensor({{0, 0, 1}, {1, 0, 0}}, torch::kFloat32)));
 }
 
@@ -61,7 +65,7 @@ TEST(MixImages, MixupIsTheWeightedSumWithTheMirroredPartner) {
 }
 
 TEST(MixImages, CutMixPastesThePartnersBox) {
-  const MixDraw draw{.lambda = 1 - 2.0 / 12, .cutmix = true, .y0 = 1, .y1 = 2, .x0 = 1, .x1 = 3};
+  const MixDraw draw{{.lambda = 1 - 2.0 / 12, .cutmix = true, .y0 = 1, .y1 = 2, .x0 = 1, .x1 = 3}};
   const torch::Tensor mixed = mix_images(numbered_images(3, 3, 4), draw);
   const torch::Tensor first =
       torch::tensor({{1, 1, 1, 1}, {1, 21, 21, 1}, {1, 1, 1, 1}}, torch::kFloat32);
@@ -77,13 +81,13 @@ TEST(MixImages, CutMixPastesThePartnersBox) {
 TEST(MixImages, LeavesItsInputAlone) {
   const torch::Tensor images = numbered_images(2, 4, 4), before = images.clone();
   mix_images(images, mixup(0.5));
-  mix_images(images, {.lambda = 0.75, .cutmix = true, .y0 = 0, .y1 = 2, .x0 = 0, .x1 = 2});
+  mix_images(images, {{.lambda = 0.75, .cutmix = true, .y0 = 0, .y1 = 2, .x0 = 0, .x1 = 2}});
   EXPECT_TRUE(images.equal(before));
 }
 
 TEST(MixImages, WithoutADrawChangesNothing) {
   const torch::Tensor images = numbered_images(2, 4, 4);
-  EXPECT_TRUE(mix_images(images, {}).equal(images));
+  EXPECT_TRUE(mix_images(images, nothing()).equal(images));
 }
 
 TEST(DrawMix, DrawsNothingWhenOff) {
@@ -91,8 +95,8 @@ TEST(DrawMix, DrawsNothingWhenOff) {
   never.mix_prob = 0.0;
   Rng rng({0});
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(draw_mix(rng, mix_options(0, 0), 8, 8).lambda, 1.0);
-    EXPECT_EQ(draw_mix(rng, never, 8, 8).lambda, 1.0);
+    EXPECT_EQ(draw_one(rng, mix_options(0, 0), 8, 8).lambda, 1.0);
+    EXPECT_EQ(draw_one(rng, never, 8, 8).lambda, 1.0);
   }
 }
 
@@ -100,7 +104,7 @@ TEST(DrawMix, CutMixLambdaIsTheShareOutsideTheBox) {
   Rng rng({1});
   double smallest = 1.0;
   for (int i = 0; i < 2000; ++i) {
-    const MixDraw draw = draw_mix(rng, mix_options(0, 1.0), 12, 20);
+    const Mix draw = draw_one(rng, mix_options(0, 1.0), 12, 20);
     ASSERT_TRUE(draw.cutmix);
     ASSERT_TRUE(0 <= draw.y0 && draw.y0 <= draw.y1 && draw.y1 <= 12);
     ASSERT_TRUE(0 <= draw.x0 && draw.x0 <= draw.x1 && draw.x1 <= 20);
@@ -114,8 +118,8 @@ TEST(DrawMix, CutMixLambdaIsTheShareOutsideTheBox) {
 TEST(DrawMix, CutMixBoxAgreesWithTheImage) {
   Rng rng({2});
   for (int i = 0; i < 50; ++i) {
-    const MixDraw draw = draw_mix(rng, mix_options(0, 1.0), 9, 7);
-    const torch::Tensor mixed = mix_images(numbered_images(2, 9, 7), draw);
+    const Mix draw = draw_one(rng, mix_options(0, 1.0), 9, 7);
+    const torch::Tensor mixed = mix_images(numbered_images(2, 9, 7), {draw});
     const double own = (mixed[0][0] == 1).to(torch::kFloat64).mean().item<double>();
     ASSERT_NEAR(own, draw.lambda, 1e-12);
   }
@@ -127,7 +131,7 @@ TEST(DrawMix, MixupLambdaIsBeta) {
   Rng rng({3});
   double sum = 0, squares = 0;
   for (int i = 0; i < kDraws; ++i) {
-    const MixDraw draw = draw_mix(rng, mix_options(0.8, 0), 8, 8);
+    const Mix draw = draw_one(rng, mix_options(0.8, 0), 8, 8);
     ASSERT_FALSE(draw.cutmix);
     sum += draw.lambda;
     squares += std::pow(draw.lambda - 0.5, 2);
@@ -145,7 +149,7 @@ TEST(DrawMix, SwitchesAsOftenAsAsked) {
   Rng rng({4});
   int cutmix = 0, mixups = 0;
   for (int i = 0; i < kDraws; ++i) {
-    const MixDraw draw = draw_mix(rng, options, 32, 32);
+    const Mix draw = draw_one(rng, options, 32, 32);
     (draw.cutmix ? cutmix : mixups) += draw.cutmix || draw.lambda != 1.0;
   }
   const auto near = [](int count, double wanted) {
@@ -167,7 +171,7 @@ TEST(CutmixBox, FollowsTimm032) {
                                          {0.64, 4, 4, 2, 6, 2, 6},    // cut 5, odd: a side of 4
                                          {0.75, 0, 8, 0, 2, 6, 9},    // clipped at two edges
                                          {0.0, 4, 4, 0, 8, 0, 8}}) {  // cut 9, odd
-    const MixDraw draw = cutmix_box(c.lambda, c.cy, c.cx, 9, 9);
+    const Mix draw = cutmix_around(c.lambda, c.cy, c.cx, 9, 9, /*keep_odd=*/false);
     EXPECT_EQ(draw.y0, c.y0);
     EXPECT_EQ(draw.y1, c.y1);
     EXPECT_EQ(draw.x0, c.x0);
@@ -175,6 +179,55 @@ TEST(CutmixBox, FollowsTimm032) {
     const double area = static_cast<double>((c.y1 - c.y0) * (c.x1 - c.x0));
     EXPECT_DOUBLE_EQ(draw.lambda, 1.0 - area / 81.0);
   }
+}
+
+// timm 1.0.31 reaches (cut + 1) / 2 to the far side.
+TEST(CutmixBox, KeepsOddSidesAsTimm1031) {
+  const Mix draw = cutmix_around(0.64, 4, 4, 9, 9, /*keep_odd=*/true);
+  EXPECT_EQ(draw.y1 - draw.y0, 5);
+  EXPECT_EQ(draw.y0, 2);
+}
+
+TEST(DrawMix, MinmaxBoxesHaveTheAskedSides) {
+  AugmentOptions options;
+  options.cutmix_minmax = {0.2, 0.8};
+  Rng rng({6});
+  int64_t smallest = 100, largest = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const Mix draw = draw_one(rng, options, 10, 20);
+    ASSERT_TRUE(draw.cutmix);
+    ASSERT_TRUE(0 <= draw.y0 && draw.y1 <= 10 && 0 <= draw.x0 && draw.x1 <= 20);
+    smallest = std::min(smallest, draw.y1 - draw.y0);
+    largest = std::max(largest, draw.y1 - draw.y0);
+    const auto area = static_cast<double>((draw.y1 - draw.y0) * (draw.x1 - draw.x0));
+    ASSERT_DOUBLE_EQ(draw.lambda, 1.0 - area / 200.0);
+  }
+  EXPECT_EQ(smallest, 2);
+  EXPECT_EQ(largest, 7);  // numpy's randint leaves out the upper end
+}
+
+TEST(DrawMix, PairsShareWhatElementsDrawAlone) {
+  AugmentOptions options = mix_options(0.8, 1.0);
+  options.mix_mode = "pair";
+  Rng rng({7});
+  const MixDraw pairs = draw_mix(rng, options, 7, 16, 16);
+  ASSERT_EQ(pairs.size(), 7U);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(pairs[i].lambda, pairs[6 - i].lambda);
+  EXPECT_EQ(pairs[3].lambda, 1.0);  // the middle one has no partner
+  options.mix_mode = "elem";
+  const MixDraw elements = draw_mix(rng, options, 7, 16, 16);
+  EXPECT_NE(elements[0].lambda, elements[6].lambda);
+}
+
+TEST(MixImages, EachSampleIsMixedByItsOwnDraw) {
+  const MixDraw draw = {
+      {.lambda = 0.75}, {}, {.lambda = 0.5, .cutmix = true, .y0 = 0, .y1 = 1, .x0 = 0, .x1 = 2}};
+  const torch::Tensor mixed = mix_images(numbered_images(3, 2, 2), draw);
+  expect_close(mixed[0], torch::full({3, 2, 2}, 0.75 * 1 + 0.25 * 21), kTolerance);
+  EXPECT_TRUE(mixed[1].equal(torch::full({3, 2, 2}, 11.0)));
+  EXPECT_TRUE(mixed[2][0].equal(torch::tensor({{1, 1}, {21, 21}}, torch::kFloat32)));
+  const torch::Tensor targets = mix_targets(torch::tensor({0, 1, 2}), 3, 0.0, draw);
+  expect_close(targets, torch::tensor({{.75, 0., .25}, {0., 1., 0.}, {.5, 0., .5}}), kTolerance);
 }
 
 }  // namespace

@@ -115,5 +115,19 @@ TEST_F(LossParity, ShakeCodePresetIsThePublicCodesLoss) {
   expect_close(student.shadow_logits[0].grad(), truth_.at("shake_code/grad_z_p"), kTolerance);
 }
 
+// timm lays the batch out view by view, we sample by sample.
+TEST(LossParity, JsdIsTimms) {
+  const TensorMap expected = truth("jsd");
+  const auto by_sample = [](const torch::Tensor& rows) {
+    return rows.view({3, 4, 7}).transpose(0, 1).reshape({12, 7});
+  };
+  const torch::Tensor logits = by_sample(expected.at("logits")).clone().requires_grad_();
+  const torch::Tensor labels = expected.at("labels").repeat_interleave(3);
+  const torch::Tensor loss = jsd_cross_entropy(logits, labels, 3, 12.0);
+  loss.backward();
+  expect_close(loss.detach(), expected.at("loss"), 1e-9);
+  expect_close(logits.grad(), by_sample(expected.at("gradient")), 1e-9);
+}
+
 }  // namespace
 }  // namespace umbra::test

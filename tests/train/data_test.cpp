@@ -1,58 +1,24 @@
 #include "train/data/dataset.h"
 
+#include <atomic>
+#include <numeric>
 #include <set>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <png.h>
-#include <zlib.h>
-#include <opencv2/core.hpp>
 
-#include "tests/support.h"
-#include "train/error.h"
+#include "tests/train/data_files.h"
 
-namespace umbra {
+namespace umbra::test {
 namespace {
 
 namespace fs = std::filesystem;
 
-using test::TemporaryFolder;
-using test::ToyDataset;
-using test::write_bytes;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
-using ::testing::Not;
-
-template <typename Action>
-std::string error_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
-
-std::string opening_error(const std::string& format, const fs::path& path) {
-  return error_of([&] { open_dataset(format, path); });
-}
-
-std::vector<int> pixel(const cv::Mat& image, int y, int x) {
-  const uint8_t* values = image.ptr(y, x);
-  return {values, values + image.channels()};
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && cv::norm(a, b, cv::NORM_L1) == 0;
-}
-
-std::vector<int64_t> labels_of(const Dataset& dataset) {
-  std::vector<int64_t> labels;
-  for (int64_t i = 0; i < dataset.size(); ++i) labels.push_back(dataset.label(i));
-  return labels;
-}
 
 std::vector<int64_t> class_counts(const Dataset& dataset) {
   std::vector<int64_t> counts(dataset.num_classes());
@@ -60,355 +26,14 @@ std::vector<int64_t> class_counts(const Dataset& dataset) {
   return counts;
 }
 
-// ---- IDX
-
-std::string gzip(const std::string& bytes) {
-  const TemporaryFolder folder;
-  const std::string path = folder / "file.gz";
-  gzFile file = gzopen(path.c_str(), "wb");
-  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-  gzclose(file);
-  std::ifstream packed(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(packed), {}};
-}
-
-void expect_toy_idx(const DataSplits& splits, int64_t train_size, int64_t test_size) {
-  const ToyDataset train(train_size, 10, 16, 1, 0), test(test_size, 10, 16, 1, 1);
-  for (const auto& [actual, expected] :
-       {std::pair<const Dataset*, const Dataset*>(splits.train.get(), &train),
-        {splits.test.get(), &test}}) {
-    ASSERT_EQ(actual->size(), expected->size());
-    EXPECT_EQ(actual->channels(), 1);
-    EXPECT_EQ(actual->num_classes(), 10);
-    EXPECT_EQ(labels_of(*actual), labels_of(*expected));
-    for (int64_t i = 0; i < actual->size(); ++i) {
-      ASSERT_TRUE(equal(actual->image(i), expected->image(i))) << i;
-    }
-  }
-}
-
-TEST(Idx, ReadsPlainFiles) {
-  const TemporaryFolder folder;
-  test::write_toy_idx(folder.path(), 23, 11);
-  expect_toy_idx(open_dataset("idx", folder.path()), 23, 11);
-}
-
-TEST(Idx, ReadsCompressedFilesAndNamesWithDots) {
-  const TemporaryFolder folder;
-  const ToyDataset train(23, 10, 16, 1, 0), test(11, 10, 16, 1, 1);
-  write_bytes(folder / "train-images.idx3-ubyte.gz", gzip(test::idx_images(train)));
-  write_bytes(folder / "train-labels-idx1-ubyte.gz", gzip(test::idx_labels(train)));
-  write_bytes(folder / "t10k-images.idx3-ubyte", test::idx_images(test));
-  write_bytes(folder / "t10k-labels-idx1-ubyte", test::idx_labels(test));
-  expect_toy_idx(open_dataset("auto", folder.path()), 23, 11);
-}
-
-TEST(Idx, ClassesAreDigitsUnlessTheFolderIsFashions) {
-  const TemporaryFolder folder;
-  test::write_toy_idx(folder / "mnist", 10, 10);
-  test::write_toy_idx(folder / "Fashion-MNIST", 10, 10);
-  EXPECT_EQ(open_dataset("idx", folder / "mnist").test->class_names()[9], "9");
-  const DataSplits fashion = open_dataset("idx", (folder / "Fashion-MNIST").string() + "/");
-  EXPECT_EQ(fashion.train->class_names()[9], "Ankle boot");
-}
-
-TEST(Idx, HasAtLeastTenClassesAndAsManyAsTheLabelsAsk) {
-  const TemporaryFolder folder;
-  test::write_toy_idx(folder / "few", 9, 9, 3);
-  test::write_toy_idx(folder / "many", 60, 60, 47);
-  EXPECT_EQ(open_dataset("idx", folder / "few").train->num_classes(), 10);
-  EXPECT_EQ(open_dataset("idx", folder / "many").train->num_classes(), 47);
-}
-
-class BrokenIdx : public ::testing::Test {
- protected:
-  BrokenIdx() { test::write_toy_idx(folder_.path(), 20, 10); }
-
-  std::string error() const { return opening_error("idx", folder_.path()); }
-
-  TemporaryFolder folder_;
-  const std::string name_ = "train-images-idx3-ubyte";
-  const std::string whole_ = test::idx_images(ToyDataset(20, 10, 16, 1, 0));
-};
-
-TEST_F(BrokenIdx, MissingFileIsNamed) {
-  fs::remove(folder_ / "t10k-labels-idx1-ubyte");
-  EXPECT_THAT(error(), HasSubstr("t10k-labels-idx1-ubyte"));
-  EXPECT_EQ(opening_error("auto", folder_.path()), error());
-}
-
-TEST_F(BrokenIdx, TruncatedFileIsNamedWithItsLength) {
-  write_bytes(folder_ / name_, whole_.substr(0, 5000));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("got 5000 bytes, wanted 5136")));
-  write_bytes(folder_ / name_, whole_.substr(0, 10));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("got 10 bytes")));
-  write_bytes(folder_ / name_, "");
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("got 0 bytes")));
-}
-
-TEST_F(BrokenIdx, TooLongFileIsNamedWithItsLength) {
-  write_bytes(folder_ / name_, whole_ + "x");
-  EXPECT_THAT(error(), HasSubstr("got 5137 bytes, wanted 5136"));
-}
-
-TEST_F(BrokenIdx, ForeignFileIsNamedWithItsMagicNumber) {
-  write_bytes(folder_ / name_, test::idx_labels(ToyDataset(20, 10, 16, 1)));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("0x00000801"), HasSubstr("0x00000803")));
-}
-
-TEST_F(BrokenIdx, HugeDimensionsAreRefused) {
-  const std::string huge = test::big_endian(0xFFFFFFFF);
-  write_bytes(folder_ / name_, test::big_endian(0x803) + huge + huge + huge + whole_.substr(16));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("4294967295 x 4294967295")));
-  write_bytes(folder_ / name_, test::big_endian(0x803) + huge + whole_.substr(8));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("got 5136 bytes")));
-}
-
-TEST_F(BrokenIdx, EmptySetIsRefused) {
-  write_bytes(folder_ / name_, test::big_endian(0x803) + test::big_endian(0) + whole_.substr(8, 8));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_), HasSubstr("at least one sample")));
-}
-
-TEST_F(BrokenIdx, CountsMustAgree) {
-  write_bytes(folder_ / "train-labels-idx1-ubyte", test::idx_labels(ToyDataset(19, 10, 16, 1)));
-  EXPECT_THAT(error(), HasSubstr("got 19 labels, wanted 20"));
-}
-
-TEST_F(BrokenIdx, ImageSizesMustAgree) {
-  write_bytes(folder_ / "t10k-images-idx3-ubyte", test::idx_images(ToyDataset(10, 10, 8, 1)));
-  EXPECT_THAT(error(), HasSubstr("got test images of 8 x 8 pixels, wanted 16 x 16"));
-}
-
-TEST_F(BrokenIdx, DamagedCompressionIsNoticed) {
-  fs::remove(folder_ / name_);
-  std::string packed = gzip(whole_);
-  write_bytes(folder_ / (name_ + ".gz"), packed.substr(0, packed.size() / 2));
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_ + ".gz"), HasSubstr("damaged")));
-  packed[packed.size() / 2] ^= 0x55;
-  write_bytes(folder_ / (name_ + ".gz"), packed);
-  EXPECT_THAT(error(), AllOf(HasSubstr(name_ + ".gz"), HasSubstr("damaged")));
-}
-
-// ---- CIFAR
-
-// Sample i of a file: label (first + i) mod classes, and planes full of 10 i, 10 i + 1, 10 i + 2
-// but for the second pixel, which is 200, 201, 202.
-std::string cifar_records(int count, int first, int classes) {
-  std::string bytes;
-  for (int i = 0; i < count; ++i) {
-    if (classes == 100) bytes += static_cast<char>(19);  // the coarse label
-    bytes += static_cast<char>((first + i) % classes);
-    for (int c = 0; c < 3; ++c) {
-      std::string plane(1024, static_cast<char>(10 * i + c));
-      plane[1] = static_cast<char>(200 + c);
-      bytes += plane;
-    }
-  }
-  return bytes;
-}
-
-std::string class_list(int classes) {
-  std::string text;
-  for (int c = 0; c < classes; ++c) text += fmt::format("name {}\n", c);
-  return text + "\n";
-}
-
-void write_cifar10(const fs::path& folder) {
-  for (int b = 1; b <= 5; ++b) {
-    write_bytes(folder / fmt::format("data_batch_{}.bin", b), cifar_records(3, 3 * b, 10));
-  }
-  write_bytes(folder / "test_batch.bin", cifar_records(4, 0, 10));
-  write_bytes(folder / "batches.meta.txt", class_list(10));
-}
-
-void write_cifar100(const fs::path& folder) {
-  write_bytes(folder / "train.bin", cifar_records(7, 90, 100));
-  write_bytes(folder / "test.bin", cifar_records(2, 5, 100));
-  write_bytes(folder / "fine_label_names.txt", class_list(100));
-}
-
-TEST(Cifar10, ReadsTheBatchesInOrder) {
-  const TemporaryFolder folder;
-  write_cifar10(folder.path());
-  const DataSplits splits = open_dataset("cifar10", folder.path());
-  EXPECT_THAT(labels_of(*splits.train), ElementsAre(3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7));
-  EXPECT_THAT(labels_of(*splits.test), ElementsAre(0, 1, 2, 3));
-  EXPECT_EQ(splits.train->channels(), 3);
-  EXPECT_EQ(splits.train->class_names()[9], "name 9");
-}
-
-TEST(Cifar10, TurnsPlanesToRgbPixels) {
-  const TemporaryFolder folder;
-  write_cifar10(folder.path());
-  const cv::Mat image = open_dataset("cifar10", folder.path()).train->image(5);
-  EXPECT_EQ(image.size(), cv::Size(32, 32));
-  EXPECT_THAT(pixel(image, 0, 0), ElementsAre(20, 21, 22));
-  EXPECT_THAT(pixel(image, 0, 1), ElementsAre(200, 201, 202));
-  EXPECT_THAT(pixel(image, 31, 31), ElementsAre(20, 21, 22));
-}
-
-TEST(Cifar10, FindsTheArchivesSubfolder) {
-  const TemporaryFolder folder;
-  write_cifar10(folder / "cifar-10-batches-bin");
-  EXPECT_EQ(open_dataset("cifar10", folder.path()).train->size(), 15);
-  EXPECT_EQ(open_dataset("auto", folder.path()).train->size(), 15);
-}
-
-TEST(Cifar10, NamesTheBrokenFile) {
-  const TemporaryFolder folder;
-  const auto error = [&] { return opening_error("cifar10", folder.path()); };
-  EXPECT_THAT(error(), HasSubstr("data_batch_1.bin"));
-  write_cifar10(folder.path());
-
-  fs::remove(folder / "data_batch_3.bin");
-  EXPECT_THAT(error(), HasSubstr("data_batch_3.bin is missing"));
-  write_bytes(folder / "data_batch_3.bin", cifar_records(3, 0, 10).substr(0, 5000));
-  EXPECT_THAT(error(), AllOf(HasSubstr("data_batch_3.bin"), HasSubstr("got 5000 bytes")));
-  write_bytes(folder / "data_batch_3.bin", "");
-  EXPECT_THAT(error(), AllOf(HasSubstr("data_batch_3.bin"), HasSubstr("got 0 bytes")));
-  write_bytes(folder / "data_batch_3.bin", cifar_records(2, 0, 10));
-  EXPECT_THAT(error(), AllOf(HasSubstr("data_batch_3.bin"), HasSubstr("got 2 records, wanted 3")));
-  write_bytes(folder / "data_batch_3.bin", cifar_records(3, 0, 10).replace(3073, 1, "\x0A"));
-  EXPECT_THAT(error(), AllOf(HasSubstr("data_batch_3.bin"), HasSubstr("label 10 in record 1")));
-
-  write_cifar10(folder.path());
-  write_bytes(folder / "batches.meta.txt", class_list(9));
-  EXPECT_THAT(error(), AllOf(HasSubstr("batches.meta.txt"), HasSubstr("got 9 class names")));
-  fs::remove(folder / "batches.meta.txt");
-  EXPECT_THAT(error(), HasSubstr("batches.meta.txt"));
-}
-
-TEST(Cifar100, ReadsTheFineLabels) {
-  const TemporaryFolder folder;
-  write_cifar100(folder / "cifar-100-binary");
-  const DataSplits splits = open_dataset("cifar100", folder.path());
-  EXPECT_THAT(labels_of(*splits.train), ElementsAre(90, 91, 92, 93, 94, 95, 96));
-  EXPECT_THAT(labels_of(*splits.test), ElementsAre(5, 6));
-  EXPECT_EQ(splits.test->num_classes(), 100);
-  EXPECT_THAT(pixel(splits.test->image(1), 0, 0), ElementsAre(10, 11, 12));
-}
-
-TEST(Cifar100, RefusesTheFilesOfCifar10) {
-  const TemporaryFolder folder;
-  write_cifar100(folder.path());
-  write_bytes(folder / "train.bin", cifar_records(3, 0, 10));
-  EXPECT_THAT(opening_error("cifar100", folder.path()),
-              AllOf(HasSubstr("train.bin"), HasSubstr("multiple of 3074")));
-}
-
-// ---- Image folders
-
-void write_png(const fs::path& path, int red) {
-  fs::create_directories(path.parent_path());
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = image.height = 2;
-  image.format = PNG_FORMAT_RGB;
-  std::vector<uint8_t> pixels(12, 7);
-  for (size_t i = 0; i < pixels.size(); i += 3) pixels[i] = static_cast<uint8_t>(red);
-  ASSERT_TRUE(png_image_write_to_file(&image, path.c_str(), 0, pixels.data(), 0, nullptr));
-}
-
-// The red of each image, which tells where it comes from.
-std::vector<int> reds_of(const Dataset& dataset) {
-  std::vector<int> reds;
-  for (int64_t i = 0; i < dataset.size(); ++i) reds.push_back(pixel(dataset.image(i), 1, 1)[0]);
-  return reds;
-}
-
-TEST(ImageFolder, OrdersClassesAndFilesAsTorchvisionDoes) {
-  const TemporaryFolder folder;
-  write_png(folder / "train/b/z.png", 50);
-  write_png(folder / "train/a/z.png", 11);       // a folder's own files
-  write_png(folder / "train/a/k.PNG", 10);       // come
-  write_png(folder / "train/a/deep/a.png", 12);  // before those of its sub-folders
-  write_png(folder / "train/a/deep/er/a.png", 13);
-  write_png(folder / "train/B/z.png", 1);  // upper case before lower case
-  write_bytes(folder / "train/a/notes.txt", "no image");
-  write_bytes(folder / "train/readme.txt", "no class");
-  write_png(folder / "train/.hidden/a.png", 99);
-  const DataSplits splits = open_dataset("image_folder", folder.path());
-  EXPECT_THAT(splits.train->class_names(), ElementsAre("B", "a", "b"));
-  EXPECT_THAT(labels_of(*splits.train), ElementsAre(0, 1, 1, 1, 1, 2));
-  EXPECT_THAT(reds_of(*splits.train), ElementsAre(1, 10, 11, 12, 13, 50));
-  EXPECT_EQ(splits.train->channels(), 3);
-  EXPECT_EQ(splits.test, nullptr);
-}
-
-TEST(ImageFolder, TakesValOrElseTest) {
-  const TemporaryFolder folder;
-  write_png(folder / "train/a/1.png", 1);
-  write_png(folder / "test/a/1.png", 2);
-  EXPECT_THAT(reds_of(*open_dataset("image_folder", folder.path()).test), ElementsAre(2));
-  write_png(folder / "val/a/1.png", 3);
-  EXPECT_THAT(reds_of(*open_dataset("image_folder", folder.path()).test), ElementsAre(3));
-}
-
-TEST(ImageFolder, WithoutTrainTheRootIsTheTrainingSet) {
-  const TemporaryFolder folder;
-  write_png(folder / "cat/1.png", 1);
-  write_png(folder / "dog/1.png", 2);
-  const DataSplits splits = open_dataset("auto", folder.path());
-  EXPECT_THAT(splits.train->class_names(), ElementsAre("cat", "dog"));
-  EXPECT_EQ(splits.test, nullptr);
-}
-
-TEST(ImageFolder, TestImagesAloneAreNoTrainingSet) {
-  const TemporaryFolder folder;
-  write_png(folder / "val/cat/1.png", 1);
-  EXPECT_THAT(opening_error("auto", folder.path()), HasSubstr("no train/"));
-}
-
-TEST(ImageFolder, NamesTheClassesThatDiffer) {
-  const TemporaryFolder folder;
-  for (const char* name : {"train/zebra", "train/bee", "train/cow", "val/zebra", "val/bat"}) {
-    write_png(folder / (std::string(name) + "/1.png"), 1);
-  }
-  EXPECT_THAT(opening_error("image_folder", folder.path()),
-              AllOf(HasSubstr("Missing: bee, cow;"), HasSubstr("not in train/: bat."),
-                    Not(HasSubstr("zebra"))));
-}
-
-TEST(ImageFolder, EmptyClassesAreNamed) {
-  const TemporaryFolder folder;
-  write_png(folder / "train/ant/1.png", 1);
-  fs::create_directories(folder / "train/bee");
-  write_bytes(folder / "train/cow/notes.txt", "");
-  EXPECT_THAT(opening_error("image_folder", folder.path()), HasSubstr("bee, cow"));
-  fs::remove_all(folder / "train");
-  fs::create_directories(folder / "train");
-  EXPECT_THAT(opening_error("image_folder", folder.path()), HasSubstr("no class folders"));
-}
-
-TEST(ImageFolder, RefusesImagesItCannotRead) {
-  const TemporaryFolder folder;
-  write_png(folder / "train/ant/1.png", 1);
-  write_bytes(folder / "train/ant/2.webp", "RIFF");
-  EXPECT_THAT(opening_error("image_folder", folder.path()),
-              AllOf(HasSubstr("2.webp"), HasSubstr("wanted JPEG or PNG")));
-}
-
-TEST(ImageFolder, ABrokenImageIsNamedWhenItIsAskedFor) {
-  const TemporaryFolder folder;
-  write_png(folder / "train/ant/1.png", 1);
-  write_bytes(folder / "train/ant/2.jpg", "GIF89a");
-  write_png(folder / "train/ant/3.png", 3);
-  const auto train = open_dataset("image_folder", folder.path()).train;
-  EXPECT_THAT(error_of([&] { train->image(1); }),
-              AllOf(HasSubstr("train/ant/2.jpg"), HasSubstr("neither JPEG nor PNG")));
-  EXPECT_EQ(pixel(train->image(2), 0, 0)[0], 3);
-  fs::remove(folder / "train/ant/3.png");
-  EXPECT_THAT(error_of([&] { train->image(2); }), HasSubstr("train/ant/3.png"));
-}
-
 // ---- open_dataset
 
 TEST(OpenDataset, TellsTheFormatsApart) {
   const TemporaryFolder folder;
-  test::write_toy_idx(folder / "idx", 12, 10);
+  write_toy_idx(folder / "idx", 12, 10);
   write_cifar10(folder / "cifar10");
   write_cifar100(folder / "cifar100");
-  write_png(folder / "images/train/a/1.png", 1);
+  write_bytes(folder / "images/train/a/1.png", png(1));
   EXPECT_EQ(open_dataset("auto", folder / "idx").train->size(), 12);
   EXPECT_EQ(open_dataset("auto", folder / "cifar10").train->size(), 15);
   EXPECT_EQ(open_dataset("auto", folder / "cifar100").train->size(), 7);
@@ -436,6 +61,7 @@ TEST(OpenDataset, AsksWhichWhenTwoFormatsFit) {
 TEST(OpenDataset, RefusesUnknownFormatsAndMissingFolders) {
   const TemporaryFolder folder;
   EXPECT_THROW(open_dataset("imagenet", folder.path()), ConfigError);
+  EXPECT_EQ(data_formats().front(), "auto");
   EXPECT_THAT(opening_error("imagenet", folder.path()),
               AllOf(HasSubstr("\"imagenet\""), HasSubstr("auto, idx, cifar10")));
   EXPECT_THAT(opening_error("auto", folder / "nowhere"), HasSubstr("not there"));
@@ -471,8 +97,118 @@ TEST(Subset, KeepsTheOrderGiven) {
   EXPECT_THAT(labels_of(*part), ElementsAre(1, 2, 2));
   EXPECT_EQ(part->num_classes(), 3);
   EXPECT_EQ(part->channels(), 1);
-  EXPECT_THROW(subset(cycling(10, 3), {10}), c10::Error);
+  EXPECT_EQ(part->name(0), "image 7");
+  EXPECT_THROW(subset(cycling(10, 3), {10}), std::out_of_range);
 }
+
+// ---- keep_in_memory
+
+// Counts how often an image is read, and has them as files or as pixels.
+class Counted : public Dataset {
+ public:
+  explicit Counted(int64_t size, bool files = true) : files_(files), reads_(size) {}
+
+  int64_t size() const override { return static_cast<int64_t>(reads_.size()); }
+  int64_t channels() const override { return 3; }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  int64_t label(int64_t) const override { return 0; }
+  std::string name(int64_t index) const override { return fmt::format("sample {}", index); }
+
+  augment::LazyImage open(int64_t index) const override {
+    ++reads_.at(index);
+    const std::string file = index == broken ? "no image" : png(static_cast<int>(index), 10, 10);
+    if (files_) return augment::LazyImage(bytes_of(file), {});
+    return augment::LazyImage(augment::decode_image(bytes_of(file)));
+  }
+
+  int reads(int64_t index) const { return reads_[index]; }
+
+  int64_t broken = -1;
+
+ private:
+  bool files_;
+  mutable std::vector<std::atomic<int>> reads_;
+  std::vector<std::string> names_ = {"name"};
+};
+
+constexpr int64_t kImageBytes = 10 * 10 * 3;
+
+TEST(KeepInMemory, ReadsEachImageOnce) {
+  const auto whole = std::make_shared<Counted>(100);
+  const auto kept = keep_in_memory(whole, 100 * kImageBytes);
+  ASSERT_NE(kept, whole);
+  EXPECT_EQ(kept->size(), 100);
+  EXPECT_EQ(kept->name(3), "sample 3");
+  const int probed = whole->reads(3);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(pixel(kept->image(3), 0, 0)[0], 3);
+  EXPECT_EQ(whole->reads(3), probed + 1);
+  EXPECT_TRUE(kept->open(3).file().empty());
+}
+
+TEST(KeepInMemory, LeavesASetAloneThatDoesNotFit) {
+  const std::shared_ptr<const Dataset> whole = std::make_shared<Counted>(100);
+  EXPECT_EQ(keep_in_memory(whole, 100 * kImageBytes - 1), whole);
+  EXPECT_EQ(keep_in_memory(whole, 0), whole);
+}
+
+TEST(KeepInMemory, LeavesASetAloneThatIsInMemory) {
+  const std::shared_ptr<const Dataset> whole = std::make_shared<Counted>(100, /*files=*/false);
+  EXPECT_EQ(keep_in_memory(whole, int64_t{1} << 30), whole);
+  const auto part = subset(std::make_shared<ToyDataset>(10), {1, 2});
+  EXPECT_EQ(keep_in_memory(part, int64_t{1} << 30), part);
+}
+
+TEST(KeepInMemory, BrokenImagesStayErrors) {
+  const auto whole = std::make_shared<Counted>(3);
+  whole->broken = 1;
+  const auto kept = keep_in_memory(whole, 100 * kImageBytes);
+  ASSERT_NE(kept, whole);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THROW(kept->open(1), augment::ImageError);
+    EXPECT_THAT(error_of([&] { kept->image(1); }), HasSubstr("sample 1: "));
+  }
+  EXPECT_EQ(pixel(kept->image(2), 0, 0)[0], 2);
+}
+
+TEST(KeepInMemory, KeepsNoMoreThanTheBudget) {
+  // The probes see the small images only: 64 of 128 are looked at, and the large ones have odd
+  // indices.
+  class Uneven : public Counted {
+   public:
+    Uneven() : Counted(128) {}
+    augment::LazyImage open(int64_t index) const override {
+      const int side = index % 2 == 0 ? 10 : 100;
+      static_cast<void>(Counted::open(index));
+      return augment::LazyImage(bytes_of(png(7, side, side)), {});
+    }
+  };
+  const auto whole = std::make_shared<Uneven>();
+  const auto kept = keep_in_memory(whole, 200 * kImageBytes);  // of 64 + 64 * 100
+  ASSERT_NE(kept, whole);
+  for (int64_t i = 1; i < 128; i += 2) EXPECT_EQ(kept->open(i).width(), 100);
+  EXPECT_EQ(whole->reads(1), 1);
+  kept->open(1);
+  kept->open(5);
+  EXPECT_EQ(whole->reads(1), 1);  // the first two were kept
+  EXPECT_EQ(whole->reads(5), 2);
+}
+
+TEST(KeepInMemory, IsSafeToReadFromSeveralThreads) {
+  const auto kept = keep_in_memory(std::make_shared<Counted>(40), 40 * kImageBytes);
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int64_t i = 0; i < 200; ++i) {
+        if (pixel(kept->image(i % 40), 5, 5)[0] != i % 40) ++wrong;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
+// ---- Parts by class
 
 TEST(BalancedSubset, TakesAsManyOfEveryClass) {
   EXPECT_THAT(class_counts(*balanced_subset(cycling(200, 4), 40, 0)), ElementsAre(10, 10, 10, 10));
@@ -551,4 +287,4 @@ TEST(SplitOff, RefusesSharesThatLeaveASideEmpty) {
 }
 
 }  // namespace
-}  // namespace umbra
+}  // namespace umbra::test

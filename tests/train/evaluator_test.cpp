@@ -46,7 +46,7 @@ TEST(Normalizer, MatchesTheFormula) {
   const torch::Tensor std = torch::tensor({0.1, 0.2, 0.3}).view({1, 3, 1, 1});
   const torch::Tensor expected =
       (bytes.permute({0, 3, 1, 2}).to(torch::kFloat32) / 255.0 - mean) / std;
-  test::expect_close(normalize(bytes), expected, 1e-6);
+  test::expect_close(normalize(normalize.to_device(bytes)), expected, 1e-6);
 }
 
 TEST(Evaluator, CountsAreExactForAnyBatchSize) {

@@ -44,7 +44,18 @@ std::vector<RawBatch> take(Loader& loader, int64_t count) {
 }
 
 bool same(const RawBatch& a, const RawBatch& b) {
-  return a.images.equal(b.images) && a.labels.equal(b.labels) && a.indices.equal(b.indices);
+  const auto boxes = [](const RawBatch& batch) {
+    std::vector<int64_t> numbers;
+    for (const augment::Erased& row : batch.erased) {
+      numbers.insert(numbers.end(), {row.row, static_cast<int64_t>(row.seed)});
+      for (const augment::Box& box : row.boxes) {
+        numbers.insert(numbers.end(), {box.x, box.y, box.width, box.height});
+      }
+    }
+    return numbers;
+  };
+  return a.images.equal(b.images) && a.labels.equal(b.labels) && a.indices.equal(b.indices) &&
+         a.pretext_labels.equal(b.pretext_labels) && boxes(a) == boxes(b);
 }
 
 void expect_same(const std::vector<RawBatch>& actual, const std::vector<RawBatch>& expected) {
@@ -78,11 +89,11 @@ class Troubled : public ToyDataset {
   Troubled(int64_t size, int64_t bad, int milliseconds = 0)
       : ToyDataset(size, 4, 12), bad_(bad), pause_(milliseconds) {}
 
-  cv::Mat image(int64_t index) const override {
+  augment::LazyImage open(int64_t index) const override {
     std::this_thread::sleep_for(pause_);
     if (index == bad_) throw Error("cannot decode bad.jpg");
     ++decoded;
-    return ToyDataset::image(index);
+    return ToyDataset::open(index);
   }
 
   mutable std::atomic<int> decoded = 0;
@@ -311,6 +322,101 @@ TEST(Loader, SurvivesManySeeks) {
     const auto batches = take(loader, count);
     expect_same(batches, {expected.begin() + position, expected.begin() + position + count});
   }
+}
+
+augment::AugmentOptions everything() {
+  augment::AugmentOptions options = small_views();
+  augment::apply_preset(options, "deit");
+  options.image_size = 8;
+  options.erase_prob = 1.0;
+  options.color_jitter = {0.4, 0.4, 0.4, 0.1};
+  return options;
+}
+
+TEST(Loader, WorkersPrefetchAndResumeChangeNoBitOfTheWholeRecipe) {
+  Loader plain(toys(), everything(), training(5, 0));
+  plain.seek(2, 0);
+  const std::vector<RawBatch> expected = take(plain, 12);
+  EXPECT_GT(expected[0].erased.size(), 0U);
+  for (const auto& [workers, prefetch] : {std::pair{1, 1}, {2, 7}, {8, 16}}) {
+    Loader other(toys(), everything(), training(5, workers, prefetch));
+    other.seek(2, 0);
+    expect_same(take(other, 12), expected);
+    other.seek(2, 5);
+    expect_same(take(other, 7), {expected.begin() + 5, expected.end()});
+  }
+}
+
+// timm's and DeiT's RepeatAugSampler: each index K times in a row, the epoch as long as before.
+TEST(Loader, RepeatedAugmentationShowsAThirdOfTheImagesThreeTimes) {
+  augment::AugmentOptions options = small_views();
+  options.repeats = 3;
+  Loader loader(toys(3, 36), options, training(6));
+  loader.seek(0, 0);
+  EXPECT_EQ(loader.batches_per_epoch(), 6);
+  const std::vector<RawBatch> batches = take(loader, 6);
+  const auto order = epoch_order(36, 5, 0);
+  for (int64_t b = 0; b < 6; ++b) {
+    for (int64_t i = 0; i < 6; ++i) {
+      EXPECT_EQ(batches[b].indices[i].item<int64_t>(), order[(6 * b + i) / 3]);
+    }
+    EXPECT_FALSE(batches[b].images[0].equal(batches[b].images[1]));
+  }
+}
+
+TEST(Loader, ViewsOfASampleFollowEachOther) {
+  augment::AugmentOptions options = small_views();
+  options.pretext = "rotation";
+  Loader loader(toys(), options, training(5));
+  loader.seek(0, 0);
+  const RawBatch batch = take(loader, 1)[0];
+  EXPECT_EQ(batch.rows(), 20);
+  EXPECT_EQ(batch.samples(), 5);
+  for (int64_t row = 0; row < 20; ++row) {
+    EXPECT_EQ(batch.pretext_labels[row].item<int64_t>(), row % 4);
+    EXPECT_EQ(batch.indices[row].item<int64_t>(), batch.indices[row - row % 4].item<int64_t>());
+  }
+}
+
+TEST(RawBatch, SlicesWholeSamplesAndTheirErasing) {
+  augment::AugmentOptions options = everything();
+  options.splits = 2;
+  Loader loader(toys(), options, training(6));
+  loader.seek(0, 0);
+  const RawBatch batch = take(loader, 1)[0];
+  const RawBatch part = batch.slice(2, 5);
+  EXPECT_EQ(part.rows(), 6);
+  EXPECT_TRUE(part.images.equal(batch.images.slice(0, 4, 10)));
+  ASSERT_EQ(part.erased.size(), 3U);  // the clean views are not erased
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(part.erased[i].row, static_cast<int64_t>(2 * i + 1));
+    EXPECT_EQ(part.erased[i].seed, batch.erased[i + 2].seed);
+  }
+}
+
+TEST(Loader, ABrokenSampleIsReplacedByTheNextInTrainingAndNamedOnce) {
+  const auto dataset = std::make_shared<Troubled>(12, 7);
+  LoaderOptions options = training(12);
+  options.skip_broken = true;
+  Loader loader(dataset, small_views(), options);
+  loader.seek(0, 0);
+  for (const RawBatch& batch : take(loader, 3)) {
+    auto indices = values(batch.indices);
+    std::sort(indices.begin(), indices.end());
+    EXPECT_EQ(indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 8, 8, 9, 10, 11}));
+  }
+  const auto broken = loader.take_broken();
+  ASSERT_EQ(broken.size(), 1U);
+  EXPECT_EQ(broken[0].name, dataset->name(7));
+  EXPECT_EQ(broken[0].reason, "cannot decode bad.jpg");
+  EXPECT_TRUE(loader.take_broken().empty());
+}
+
+TEST(Loader, ABrokenSampleIsLeftOutOfAnEvaluation) {
+  LoaderOptions options = evaluation(5);
+  options.skip_broken = true;
+  Loader loader(std::make_shared<Troubled>(12, 7), small_views(), options);
+  EXPECT_EQ(indices_of(loader, 3), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11}));
 }
 
 }  // namespace

@@ -12,12 +12,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Target: the file that defines it and the sources it needs, then libraries.
 declare -A sources=(
   [decode]="tests/fuzz/decode_target.cpp augment/image.cpp augment/jpeg.cpp augment/png.cpp augment/webp.cpp"
+  [policy]="tests/fuzz/policy_target.cpp augment/policy.cpp augment/policy_parse.cpp augment/ops.cpp
+    augment/pixel_ops.cpp augment/affine.cpp augment/nearest_hint.cpp augment/rng.cpp"
   [tar]="tests/fuzz/tar_target.cpp train/data/tar.cpp train/data/gzip.cpp train/files.cpp"
 )
 binary_sets="tests/fuzz/binary_sets_target.cpp train/data/idx.cpp train/data/cifar.cpp
   train/data/stl10.cpp train/data/gzip.cpp train/files.cpp"
 for set in idx cifar stl10; do sources[$set]=$binary_sets; done
-libraries=(-lopencv_core -ljpeg -lpng -lwebp -lz -lfmt)
+libraries=(-lopencv_core -lopencv_imgproc -ljpeg -lpng -lwebp -lz -lfmt)
 
 fail() {
   echo "fuzz: $*" >&2

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes the seeds of tests/fuzz/corpus/decode/: small image files of every kind that
-augment/image reads, and damaged ones. Pillow makes them; the same version makes the same bytes.
+"""Writes the seeds of tests/fuzz/corpus/: for each target of tools/fuzz.sh small inputs of every kind
+that it reads, and damaged ones. Pillow makes the images; the same version makes the same bytes.
 
-    tools/make_fuzz_corpus.py [folder]     default: tests/fuzz/corpus/decode
+    tools/make_fuzz_corpus.py [folder]     default: tests/fuzz/corpus
 
-Files of other names in the folder (findings of the fuzzer) stay.
+Files of other names in the folders (findings of the fuzzer) stay.
 """
 
 import io
 import struct
 import sys
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -117,20 +118,116 @@ def damaged(data, random):
         yield f"changed_{i}", changed.tobytes()
 
 
-def main():
-    default = Path(__file__).resolve().parent.parent / "tests/fuzz/corpus/decode"
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    folder.mkdir(parents=True, exist_ok=True)
+def decode():
     random = np.random.default_rng(2021)
     for kind, files in (("jpeg", jpegs()), ("png", pngs()), ("webp", webps())):
         for name, data in files:
-            (folder / f"{kind}_{name}").write_bytes(data)
+            yield f"{kind}_{name}", data
             if len(data) > 1500:
                 continue
             for damage, broken in damaged(data, random):
-                (folder / f"{kind}_{name}_{damage}").write_bytes(broken)
+                yield f"{kind}_{name}_{damage}", broken
     for name, data in foreign():
-        (folder / f"foreign_{name}").write_bytes(data)
+        yield f"foreign_{name}", data
+
+
+def tar_of(names, form, pax=None):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form, bufsize=512) as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(name), pax or {}
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return file.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def tar():
+    long = "d/" * 60 + "name.jpg"
+    for name, form in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT),
+                       ("pax", tarfile.PAX_FORMAT)):
+        yield name, tar_of(["a.jpg", "b/c.png"], form)
+        yield f"{name}_long", tar_of([long], form)
+    plain = tar_of(["a.jpg"], tarfile.USTAR_FORMAT)
+    yield "two", plain + plain
+    yield "cut", plain[:600]
+    yield "pax_size", tar_of(["a.jpg"], tarfile.PAX_FORMAT, pax={"size": "99999999999999999999"})
+    yield "pax_sparse", tar_of(["a.jpg"], tarfile.PAX_FORMAT, pax={"GNU.sparse.major": "1"})
+    for kind in b"12345LKxgS7":
+        yield f"type_{chr(kind)}", with_header(plain, 156, bytes([kind]))
+    yield "size_base256", with_header(plain, 124, b"\xff" * 12)
+    yield "size_negative", with_header(plain, 124, b"\x80" + b"\xff" * 11)
+    yield "size_huge", with_header(plain, 124, b"7" * 11 + b"\0")
+    yield "checksum", plain[:148] + b"000000\0 " + plain[156:]
+    yield "zeros", bytes(2048)
+    yield "empty", b""
+
+
+def with_header(archive, at, value):
+    """Changes a field of the first header, and mends the checksum."""
+    header = archive[:at] + value + archive[at + len(value):512]
+    total = sum(header[:148]) + 8 * 32 + sum(header[156:])
+    return header[:148] + b"%06o\0 " % total + header[156:] + archive[512:]
+
+
+def idx():
+    labels, images = struct.pack(">II", 0x801, 3), struct.pack(">IIII", 0x803, 2, 3, 2)
+    yield "labels", labels + bytes(3)
+    yield "images", images + bytes(12)
+    yield "cut", images + bytes(11)
+    yield "long", labels + bytes(4)
+    yield "none", struct.pack(">II", 0x801, 0)
+    yield "overflow", struct.pack(">IIII", 0x803, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF) + bytes(9)
+    yield "floats", struct.pack(">II", 0xD01, 1) + bytes(4)
+    yield "header", images[:7]
+    yield "empty", b""
+
+
+def cifar():
+    yield "cifar10", bytes([3]) + bytes(3072)
+    yield "cifar10_label", bytes([10]) + bytes(3072)
+    yield "cifar100", bytes([19, 99]) + bytes(3072)
+    yield "cifar100_label", bytes([19, 100]) + bytes(3072)
+    yield "cut", bytes(3000)
+    yield "empty", b""
+
+
+def stl10():
+    """The first byte is the number of labels, which come before the images."""
+    image = bytes(3 * 96 * 96)
+    yield "one", bytes([1, 10]) + image
+    yield "two", bytes([2, 1, 2]) + 2 * image
+    yield "label_0", bytes([1, 0]) + image
+    yield "label_11", bytes([1, 11]) + image
+    yield "counts", bytes([2, 1, 2]) + image
+    yield "cut", bytes([1, 1]) + image[:-1]
+    yield "empty", b""
+
+
+def policy():
+    """The string, then the lines of a custom policy."""
+    texts = ("rand-m9-mstd0.5-inc1", "rand-m9-n3-p0.7-mmax12-t3a", "rand-m5-w0-mstdinf", "original",
+             "originalr", "v0", "v0r-mstd0.5", "3a", "augmix-m5-w4-d2-a0.5-b1-mstd1", "ta_wide",
+             "rand", "rand-", "rand-m", "rand-m99999999999999999999", "rand-mnan", "rand-n-1",
+             "rand-n99999", "augmix-w0", "augmix-w1000000", "-", "")
+    for i, text in enumerate(texts):
+        yield f"text_{i}", text.encode()
+    lines = ("Posterize 0.4 8 + Rotate 0.6 9", "Posterize", "Rotate 2 9", "Nothing 0.5 5", "+", "",
+             "Rotate 0.5 5 5", "Rotate 0.5 1e400", "Solarize 0.5 nan\nColor 0.1 1")
+    for i, line in enumerate(lines):
+        yield f"custom_{i}", b"custom\n" + line.encode()
+
+
+TARGETS = (decode, tar, idx, cifar, stl10, policy)
+
+
+def main():
+    default = Path(__file__).resolve().parent.parent / "tests/fuzz/corpus"
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    for target in TARGETS:
+        folder = root / target.__name__
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in target():
+            (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from parity_decode import make_decode
 from parity_images import photograph
 from parity_pixel_ops import make_pixel_ops
 from parity_policy import make_policy
@@ -559,7 +560,7 @@ def make_jsd(out):
 
 PARTS = (make_vit, make_pos_embed, make_cnn, make_losses, make_optimizers, make_param_groups,
          make_schedules, make_images, make_mixing, make_jsd,
-         make_resize, make_pixel_ops, make_policy, make_tar)
+         make_decode, make_resize, make_pixel_ops, make_policy, make_tar)
 
 
 def main():

@@ -234,14 +234,15 @@ TEST(Png, DamagedChecksumIsAnError) {
 TEST(DecodeImage, RefusesForeignAndEmptyFiles) {
   EXPECT_EQ(error_of(Bytes{}), "empty file");
   const std::string gif = "GIF89a...";
-  EXPECT_EQ(error_of(Bytes(gif.begin(), gif.end())), "neither JPEG nor PNG");
+  EXPECT_EQ(error_of(Bytes(gif.begin(), gif.end())), "a GIF file, wanted JPEG, PNG or WebP");
 }
 
 TEST(IsImageName, GoesByTheExtensionInAnyCase) {
-  for (const char* name : {"a.jpg", "a.jpeg", "a.png", "n01440764_10026.JPEG", "a.b.Png"}) {
+  for (const char* name :
+       {"a.jpg", "a.jpeg", "a.png", "n01440764_10026.JPEG", "a.b.Png", "a.webp"}) {
     EXPECT_TRUE(is_image_name(name)) << name;
   }
-  for (const char* name : {"a.txt", "jpg", "a.jpg.bak", "a.webp", ""}) {
+  for (const char* name : {"a.txt", "jpg", "a.jpg.bak", "a.gif", ""}) {
     EXPECT_FALSE(is_image_name(name)) << name;
   }
 }

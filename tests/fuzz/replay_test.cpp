@@ -49,7 +49,8 @@ TEST_P(FuzzReplay, SurvivesItsCorpus) {
 INSTANTIATE_TEST_SUITE_P(Targets, FuzzReplay,
                          testing::Values(Target{"decode", fuzz_decode}, Target{"tar", fuzz_tar},
                                          Target{"idx", fuzz_idx}, Target{"cifar", fuzz_cifar},
-                                         Target{"stl10", fuzz_stl10}),
+                                         Target{"stl10", fuzz_stl10},
+                                         Target{"policy", fuzz_policy}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

@@ -11,5 +11,6 @@ void fuzz_tar(std::span<const uint8_t> bytes);
 void fuzz_idx(std::span<const uint8_t> bytes);
 void fuzz_cifar(std::span<const uint8_t> bytes);
 void fuzz_stl10(std::span<const uint8_t> bytes);
+void fuzz_policy(std::span<const uint8_t> bytes);
 
 }  // namespace umbra::test

@@ -116,7 +116,7 @@ TEST_F(LossParity, ShakeCodePresetIsThePublicCodesLoss) {
 }
 
 // timm lays the batch out view by view, we sample by sample.
-TEST(LossParity, JsdIsTimms) {
+TEST_F(LossParity, JsdIsTimms) {
   const TensorMap expected = truth("jsd");
   const auto by_sample = [](const torch::Tensor& rows) {
     return rows.view({3, 4, 7}).transpose(0, 1).reshape({12, 7});

@@ -1,3 +1,4 @@
+#include "train/config/load.h"
 #include "train/data/dataset.h"
 
 #include <atomic>
@@ -38,6 +39,13 @@ TEST(OpenDataset, TellsTheFormatsApart) {
   EXPECT_EQ(open_dataset("auto", folder / "cifar10").train->size(), 15);
   EXPECT_EQ(open_dataset("auto", folder / "cifar100").train->size(), 7);
   EXPECT_EQ(open_dataset("auto", folder / "images").train->size(), 1);
+}
+
+TEST(OpenDataset, EveryFormatIsOneThatAConfigMayName) {
+  for (const std::string& format : data_formats()) {
+    EXPECT_NO_THROW(parse_config("", "none", {"data.format=" + format})) << format;
+  }
+  EXPECT_ANY_THROW(parse_config("", "none", {"data.format=lmdb"}));
 }
 
 TEST(OpenDataset, ListsWhatItLookedFor) {

@@ -73,8 +73,10 @@ void fields(V&& visit, Like<DataOptions> auto& o) {
         "it out)");
   visit("max_pixels", o.max_pixels, between(1, 1 << 30),
         "Larger images are refused as broken (Pillow's limit by default)");
-  visit("memory_gb", o.memory_gb, at_least(0),
-        "A data set that fits when decoded is kept in memory; 0: never. Changes no result");
+  visit(
+      "memory_gb", o.memory_gb, at_least(0),
+      "A training or test set that fits when decoded is kept in memory, each; 0: never. Changes no "
+      "result");
 }
 
 template <class V>

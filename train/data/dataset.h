@@ -32,6 +32,11 @@ class Dataset {
   int64_t num_classes() const { return static_cast<int64_t>(class_names().size()); }
 };
 
+// A sample that could not be read, and why.
+struct BrokenSample {
+  std::string name, reason;
+};
+
 // The training and the test part of a data set.
 struct DataSplits {
   std::shared_ptr<const Dataset> train, test;

@@ -49,7 +49,7 @@ DataReport inspect(const Dataset& dataset, bool decode_all, int threads,
   DataReport report;
   report.class_counts.resize(dataset.num_classes());
   std::vector<int> widths, heights;
-  std::map<int64_t, DataReport::Broken> broken;
+  std::map<int64_t, BrokenSample> broken;
   parallel_for(dataset.size(), threads, [&](int64_t i) {
     Finding found = look_at(dataset, i, decode_all);
     const std::lock_guard lock(mutex);

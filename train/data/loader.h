@@ -35,11 +35,6 @@ struct RawBatch {
   RawBatch slice(int64_t begin, int64_t end) const;
 };
 
-// A sample that could not be read, and why.
-struct BrokenSample {
-  std::string name, reason;
-};
-
 struct LoaderOptions {
   int64_t batch_size = 256;  // samples
   bool train = true;      // training views and shuffled order; else evaluation view in file order

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "train/data/dataset.h"
-#include "train/data/inspect.h"
 
 namespace umbra {
 
@@ -21,7 +20,7 @@ struct PackOptions {
 
 struct PackResult {
   int64_t images = 0;
-  std::vector<DataReport::Broken> broken;  // left out
+  std::vector<BrokenSample> broken;  // left out
 };
 
 // Writes the images in the order of the set, as CLASS/NAME. A file that is not resized is copied

@@ -36,17 +36,7 @@ EvalResult score(int64_t batch_size, bool shadow) {
   loading.batch_size = batch_size;
   Loader loader(std::make_shared<test::ToyDataset>(101, 7, 8), options, loading);
   return evaluate(fixed_network(3 * 8 * 8, 7, shadow), loader,
-                  Normalizer(options.mean, options.std, torch::kCPU));
-}
-
-TEST(Normalizer, MatchesTheFormula) {
-  const Normalizer normalize({0.5, 0.4, 0.3}, {0.1, 0.2, 0.3}, torch::kCPU);
-  const torch::Tensor bytes = torch::randint(256, {2, 4, 5, 3}, torch::kUInt8);
-  const torch::Tensor mean = torch::tensor({0.5, 0.4, 0.3}).view({1, 3, 1, 1});
-  const torch::Tensor std = torch::tensor({0.1, 0.2, 0.3}).view({1, 3, 1, 1});
-  const torch::Tensor expected =
-      (bytes.permute({0, 3, 1, 2}).to(torch::kFloat32) / 255.0 - mean) / std;
-  test::expect_close(normalize(normalize.to_device(bytes)), expected, 1e-6);
+                  augment::Normalizer(options.mean, options.std, torch::kCPU));
 }
 
 TEST(Evaluator, CountsAreExactForAnyBatchSize) {
@@ -82,7 +72,7 @@ TEST(Evaluator, LossAndCalibrationErrorByHand) {
     return output;
   };
   const EvalResult result =
-      evaluate(network, loader, Normalizer(options.mean, options.std, torch::kCPU));
+      evaluate(network, loader, augment::Normalizer(options.mean, options.std, torch::kCPU));
   const HeadScore& head = result.head("class");
   EXPECT_EQ(head.correct1, 3);
   EXPECT_DOUBLE_EQ(head.top1, 75.0);
@@ -107,7 +97,7 @@ TEST(Evaluator, MeanAndTopFiveByHand) {
     return output;
   };
   const EvalResult result =
-      evaluate(network, loader, Normalizer(options.mean, options.std, torch::kCPU));
+      evaluate(network, loader, augment::Normalizer(options.mean, options.std, torch::kCPU));
   EXPECT_EQ(result.head("class").correct1, 0);
   EXPECT_EQ(result.head("class").correct5, 1);
   EXPECT_EQ(result.head("shadow").correct5, 0) << "rank six is not in the top five";
@@ -126,7 +116,7 @@ TEST(Evaluator, TiesAreBrokenByIndex) {
     return output;
   };
   const EvalResult result =
-      evaluate(network, loader, Normalizer(options.mean, options.std, torch::kCPU));
+      evaluate(network, loader, augment::Normalizer(options.mean, options.std, torch::kCPU));
   EXPECT_EQ(result.head("class").correct1, 2);   // the two of class 0
   EXPECT_EQ(result.head("class").correct5, 10);  // classes 0 to 4
   EXPECT_EQ(result.correct.sum().item<int64_t>(), 2);
@@ -137,7 +127,7 @@ TEST(Evaluator, AgreementIsTheShareOfEqualAnswers) {
   LoaderOptions loading;
   loading.train = false;
   Loader loader(std::make_shared<test::ToyDataset>(40, 7, 8), options, loading);
-  const Normalizer normalize(options.mean, options.std, torch::kCPU);
+  const augment::Normalizer normalize(options.mean, options.std, torch::kCPU);
   const Forward network = fixed_network(3 * 8 * 8, 7, false);
   const EvalResult first = evaluate(network, loader, normalize);
   EXPECT_LT(first.agreement, 0.0) << "no teacher";

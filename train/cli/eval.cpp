@@ -90,7 +90,7 @@ void eval(const EvalArguments& arguments) {
   options.workers = config.data.workers;
   options.prefetch = config.data.prefetch;
   Loader loader(dataset, config.augment, options);
-  const Normalizer normalize(config.augment.mean, config.augment.std, device);
+  const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
 
   std::ofstream per_class;
   if (!arguments.per_class.empty()) {

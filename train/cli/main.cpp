@@ -1,4 +1,7 @@
 #include <cstdio>
+#include <limits>
+
+#include <malloc.h>
 
 #include <torch/version.h>
 #include <opencv2/core/version.hpp>
@@ -41,6 +44,15 @@ int run(int argc, char** argv) {
   return kDone;
 }
 
+// Each step frees and takes the same large tensors again. Kept in the process, they need not be
+// mapped and cleared page by page every time.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
+}
+
 int fail(const char* what, int code) {
   fmt::print(stderr, "umbra: {}\n", what);
   return code;
@@ -50,6 +62,7 @@ int fail(const char* what, int code) {
 }  // namespace umbra
 
 int main(int argc, char** argv) {
+  umbra::keep_freed_memory();
   try {
     return umbra::run(argc, argv);
   } catch (const umbra::Interrupted& stop) {

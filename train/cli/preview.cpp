@@ -7,6 +7,7 @@
 #include "train/data/view_stats.h"
 #include "train/files.h"
 #include "train/loop/parts.h"
+#include "train/loop/prepare.h"
 
 namespace umbra {
 namespace {

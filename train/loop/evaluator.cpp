@@ -79,7 +79,7 @@ const HeadScore& EvalResult::head(const std::string& name) const {
   return heads.front();
 }
 
-EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& normalize,
+EvalResult evaluate(const Forward& forward, Loader& loader, const augment::Normalizer& normalize,
                     const torch::Tensor& teacher_predictions) {
   const torch::NoGradGuard no_grad;
   EvalResult result;

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "augment/normalize.h"
 #include "train/data/loader.h"
-#include "train/loop/prepare.h"
 #include "train/model.h"
 
 namespace umbra {
@@ -34,7 +34,7 @@ struct EvalResult {
 using Forward = std::function<ModelOutput(const torch::Tensor&)>;
 
 // `forward` takes normalised images; `teacher_predictions` [images] may be undefined.
-EvalResult evaluate(const Forward& forward, Loader& loader, const Normalizer& normalize,
+EvalResult evaluate(const Forward& forward, Loader& loader, const augment::Normalizer& normalize,
                     const torch::Tensor& teacher_predictions = {});
 
 }  // namespace umbra

@@ -4,32 +4,6 @@
 
 namespace umbra {
 
-Normalizer::Normalizer(const std::vector<double>& mean, const std::vector<double>& std,
-                       torch::Device device)
-    : device_(device) {
-  const torch::Tensor m = torch::tensor(mean, torch::kFloat64).view({1, -1, 1, 1});
-  const torch::Tensor s = torch::tensor(std, torch::kFloat64).view({1, -1, 1, 1});
-  scale_ = (1.0 / (255.0 * s)).to(device, torch::kFloat32);
-  shift_ = (-m / s).to(device, torch::kFloat32);
-}
-
-torch::Tensor Normalizer::to_device(const torch::Tensor& images) const {
-  return images.to(device_, /*non_blocking=*/true).permute({0, 3, 1, 2});
-}
-
-torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {
-  return images.to(torch::kFloat32).mul_(scale_).add_(shift_);
-}
-
-torch::Tensor Normalizer::undo(const torch::Tensor& images) const {
-  return images.sub(shift_)
-      .div_(scale_)
-      .round_()
-      .clamp_(0, 255)
-      .permute({0, 2, 3, 1})
-      .to(torch::kUInt8);
-}
-
 Preparation::Preparation(const augment::AugmentOptions& options, int64_t num_classes, uint64_t seed,
                          torch::Device device)
     : options_(options),

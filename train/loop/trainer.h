@@ -9,6 +9,7 @@
 #include "train/loop/interval.h"
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
+#include "train/loop/prepare.h"
 #include "train/loop/run_folder.h"
 #include "train/loop/run_log.h"
 #include "train/loop/stop_signal.h"

@@ -142,7 +142,9 @@ void info(const InfoArguments& arguments) {
     for (const Part& part : parts) print_part(part);
     print_classes(parts);
   }
-  if (broken > 0) throw Error(fmt::format("{}: {} broken images", arguments.path, broken));
+  if (broken > 0)
+    throw Error(
+        fmt::format("{}: {} broken image{}", arguments.path, broken, broken == 1 ? "" : "s"));
 }
 
 // Which parts to pack, and where to.

@@ -174,6 +174,14 @@ cv::Mat Dataset::image(int64_t index) const {
   }
 }
 
+BrokenSample broken_sample(const Dataset& dataset, int64_t index, const std::exception& error) {
+  BrokenSample sample{dataset.name(index), error.what()};
+  if (const std::string prefix = sample.name + ": "; sample.reason.starts_with(prefix)) {
+    sample.reason.erase(0, prefix.size());
+  }
+  return sample;
+}
+
 std::vector<std::string> data_formats() {
   std::vector<std::string> names = {"auto"};
   for (const Format& format : kFormats) names.push_back(format.name);

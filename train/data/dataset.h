@@ -36,6 +36,7 @@ class Dataset {
 struct BrokenSample {
   std::string name, reason;
 };
+BrokenSample broken_sample(const Dataset& dataset, int64_t index, const std::exception& error);
 
 // The training and the test part of a data set.
 struct DataSplits {

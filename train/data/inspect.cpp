@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "train/data/parallel.h"
@@ -13,7 +14,7 @@ namespace {
 struct Finding {
   std::string format;
   int width = 0, height = 0;
-  std::string fault;  // empty: none
+  std::optional<BrokenSample> broken;
 };
 
 Finding look_at(const Dataset& dataset, int64_t index, bool decode) {
@@ -25,9 +26,9 @@ Finding look_at(const Dataset& dataset, int64_t index, bool decode) {
     found.width = image.width();
     found.height = image.height();
   } catch (const augment::ImageError& error) {
-    found.fault = error.what();
+    found.broken = broken_sample(dataset, index, error);
   } catch (const Error& error) {
-    found.fault = error.what();
+    found.broken = broken_sample(dataset, index, error);
   }
   return found;
 }
@@ -54,12 +55,12 @@ DataReport inspect(const Dataset& dataset, bool decode_all, int threads,
     Finding found = look_at(dataset, i, decode_all);
     const std::lock_guard lock(mutex);
     ++report.class_counts.at(dataset.label(i));
-    if (found.fault.empty()) {
+    if (found.broken) {
+      broken[i] = std::move(*found.broken);
+    } else {
       ++report.formats[found.format];
       widths.push_back(found.width);
       heights.push_back(found.height);
-    } else {
-      broken[i] = {dataset.name(i), std::move(found.fault)};
     }
     if (progress) progress(++done);
   });

@@ -253,13 +253,22 @@ struct Loader::State {
 
   // Nothing if the sample is broken, and skipped without another in its place.
   std::optional<Sample> read(int64_t index, int64_t epoch, int64_t repeat) {
-    if (!options_.skip_broken) return try_read(index, epoch, repeat);
+    if (!options_.skip_broken) {
+      try {
+        return read_one(index, epoch, repeat);
+      } catch (const augment::ImageError& error) {
+        throw Error(fmt::format("{}: {}. Repair or remove it, or set data.on_broken = \"skip\"",
+                                dataset_->name(index), error.what()));
+      }
+    }
     const int tries = options_.train ? kBrokenInARow : 1;
     for (int attempt = 0; attempt < tries; ++attempt) {
       try {
-        return try_read(index, epoch, repeat);
+        return read_one(index, epoch, repeat);
+      } catch (const augment::ImageError& error) {
+        note_broken(index, error);
       } catch (const Error& error) {
-        note_broken(index, error.what());
+        note_broken(index, error);
       }
       index = (index + 1) % dataset_->size();
     }
@@ -270,29 +279,28 @@ struct Loader::State {
                     kBrokenInARow, dataset_->name(index)));
   }
 
-  Sample try_read(int64_t index, int64_t epoch, int64_t repeat) const {
-    try {
-      const augment::LazyImage image = dataset_->open(index);
-      Sample sample{index, {}, {}};
-      if (!options_.train) {
-        sample.views = {pipeline_.eval_view(image)};
-        return sample;
-      }
-      sample.draws = pipeline_.draw({options_.seed, static_cast<uint64_t>(index),
-                                     static_cast<uint32_t>(epoch), static_cast<uint32_t>(repeat)},
-                                    image.width(), image.height());
-      for (const auto& draw : sample.draws)
-        sample.views.push_back(pipeline_.train_view(image, draw));
+  // Throws what Dataset::open and LazyImage do.
+  Sample read_one(int64_t index, int64_t epoch, int64_t repeat) const {
+    const augment::LazyImage image = dataset_->open(index);
+    Sample sample{index, {}, {}};
+    if (!options_.train) {
+      sample.views = {pipeline_.eval_view(image)};
       return sample;
-    } catch (const augment::ImageError& error) {
-      throw Error(fmt::format("{}: {}. Repair or remove it, or set data.on_broken = \"skip\"",
-                              dataset_->name(index), error.what()));
     }
+    sample.draws = pipeline_.draw({options_.seed, static_cast<uint64_t>(index),
+                                   static_cast<uint32_t>(epoch), static_cast<uint32_t>(repeat)},
+                                  image.width(), image.height());
+    for (const augment::ViewDraw& draw : sample.draws) {
+      sample.views.push_back(pipeline_.train_view(image, draw));
+    }
+    return sample;
   }
 
-  void note_broken(int64_t index, const std::string& reason) {
+  void note_broken(int64_t index, const std::exception& error) {
     const std::lock_guard lock(broken_mutex_);
-    if (known_broken_.insert(index).second) broken_.push_back({dataset_->name(index), reason});
+    if (known_broken_.insert(index).second) {
+      broken_.push_back(broken_sample(*dataset_, index, error));
+    }
   }
 
   static constexpr int kBrokenInARow = 50;

@@ -1,6 +1,7 @@
 #include "train/data/pack.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -19,7 +20,7 @@ constexpr int64_t kChunk = 64;  // images in memory, for each thread
 struct File {
   std::string name;  // without the folder
   std::vector<uint8_t> bytes;
-  std::string fault;  // empty: none
+  std::optional<BrokenSample> broken = {};
 };
 
 size_t digits_below(size_t count) { return std::to_string(std::max<size_t>(count, 1) - 1).size(); }
@@ -43,10 +44,10 @@ File make_file(const Dataset& dataset, int64_t index, const PackOptions& options
                    : name.filename().string();
   if (options.resize > 0 && std::min(pixels.cols, pixels.rows) > options.resize) {
     const cv::Mat small = shrink(pixels, options.resize);
-    return {name.replace_extension(".jpg"), augment::encode_jpeg(small, options.quality), ""};
+    return {name.replace_extension(".jpg"), augment::encode_jpeg(small, options.quality)};
   }
-  if (in_memory) return {name, augment::encode_png(pixels), ""};
-  return {name, {image.file().begin(), image.file().end()}, ""};
+  if (in_memory) return {name, augment::encode_png(pixels)};
+  return {name, {image.file().begin(), image.file().end()}};
 }
 
 File try_file(const Dataset& dataset, int64_t index, const PackOptions& options) {
@@ -57,7 +58,7 @@ File try_file(const Dataset& dataset, int64_t index, const PackOptions& options)
       throw Error(fmt::format("{}: {}. Repair or remove it, or leave it out with --skip-broken",
                               dataset.name(index), error.what()));
     }
-    return {"", {}, error.what()};
+    return {"", {}, broken_sample(dataset, index, error)};
   }
 }
 
@@ -106,8 +107,8 @@ PackResult pack(const Dataset& dataset, const std::filesystem::path& path,
                  [&](int64_t i) { files[i] = try_file(dataset, first + i, options); });
     for (size_t i = 0; i < files.size(); ++i) {
       const int64_t index = first + static_cast<int64_t>(i);
-      if (!files[i].fault.empty()) {
-        result.broken.push_back({dataset.name(index), files[i].fault});
+      if (files[i].broken) {
+        result.broken.push_back(std::move(*files[i].broken));
         continue;
       }
       tar.add(names.unique(folders[dataset.label(index)], files[i].name), files[i].bytes);

@@ -154,8 +154,9 @@ void Trainer::update() {
 void Trainer::report_broken() {
   for (Loader* loader : {&train_loader_, &eval_loader_}) {
     for (const BrokenSample& sample : loader->take_broken()) {
-      log_->row({{"kind", "broken"}, {"step", step_}, {"name", sample.name}});
-      log_->info("skipped, broken: " + sample.reason);
+      log_->row(
+          {{"kind", "broken"}, {"step", step_}, {"name", sample.name}, {"reason", sample.reason}});
+      log_->info(fmt::format("skipped, broken: {}: {}", sample.name, sample.reason));
     }
   }
 }

@@ -36,13 +36,14 @@ std::vector<Box> draw_erased(Rng& rng, const AugmentOptions& options, int height
   return boxes;
 }
 
-void erase(torch::Tensor& images, const std::vector<Erased>& erased, const std::string& mode) {
-  for (const Erased& row : erased) {
+void erase(torch::Tensor& images, const std::vector<ViewDraw>& draws, const std::string& mode) {
+  for (size_t row = 0; row < draws.size(); ++row) {
+    if (draws[row].erased.empty()) continue;
+    const torch::Tensor image = images[static_cast<int64_t>(row)];  // [C, H, W]
     at::Generator generator = at::globalContext().defaultGenerator(images.device()).clone();
-    generator.set_current_seed(row.seed);
-    for (const Box& box : row.boxes) {
-      const torch::Tensor region =
-          images[row.row].narrow(1, box.y, box.height).narrow(2, box.x, box.width);  // [C, h, w]
+    generator.set_current_seed(draws[row].noise_seed);
+    for (const Box& box : draws[row].erased) {
+      const torch::Tensor region = image.narrow(1, box.y, box.height).narrow(2, box.x, box.width);
       if (mode == "const") {
         region.zero_();
       } else if (mode == "pixel") {

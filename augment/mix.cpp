@@ -21,9 +21,13 @@ Mix with_true_lambda(Mix mix, int64_t height, int64_t width) {
   return mix;
 }
 
-Mix cutmix_minmax(Rng& rng, const std::vector<double>& minmax, int64_t height, int64_t width) {
+// timm 0.3.2 never puts a box into the last row or column; 1.0.31 (`to_edge`) does.
+Mix cutmix_minmax(Rng& rng, const std::vector<double>& minmax, int64_t height, int64_t width,
+                  bool to_edge) {
   const int64_t h = draw_side(rng, minmax, height), w = draw_side(rng, minmax, width);
-  const int64_t y = rng.below(height - h + 1), x = rng.below(width - w + 1);
+  const int64_t edge = to_edge ? 1 : 0;
+  const int64_t y = rng.below(std::max<int64_t>(1, height - h + edge));
+  const int64_t x = rng.below(std::max<int64_t>(1, width - w + edge));
   return with_true_lambda({.cutmix = true, .y0 = y, .y1 = y + h, .x0 = x, .x1 = x + w}, height,
                           width);
 }
@@ -34,10 +38,11 @@ Mix draw_one(Rng& rng, const AugmentOptions& options, int64_t height, int64_t wi
   const bool cutmix = both ? rng.coin(options.switch_prob) : options.uses_cutmix();
   if (!cutmix) return {.lambda = rng.beta(options.mixup_alpha, options.mixup_alpha)};
   const auto& minmax = options.cutmix_minmax;
-  if (!minmax.empty()) return cutmix_minmax(rng, minmax, height, width);
+  const bool timm = options.cutmix_box == "timm";
+  if (!minmax.empty()) return cutmix_minmax(rng, minmax, height, width, timm);
   const double lambda = rng.beta(options.cutmix_alpha, options.cutmix_alpha);
   const int64_t cy = rng.below(height), cx = rng.below(width);
-  return cutmix_around(lambda, cy, cx, height, width, options.cutmix_box == "timm");
+  return cutmix_around(lambda, cy, cx, height, width, timm);
 }
 
 // [B, 1, ...] of `dimensions` dimensions: each sample's own share.
@@ -71,6 +76,27 @@ torch::Tensor mix_each(const torch::Tensor& images, const MixDraw& draw) {
   return mixed;
 }
 
+// What `mix` makes of the rows of each group, in the order of the rows.
+template <typename MixRows>
+torch::Tensor by_group(const torch::Tensor& rows, const GroupedMixDraw& draws, const MixRows& mix) {
+  if (draws.size() == 1) return mix(rows, draws[0]);
+  const auto groups = static_cast<int64_t>(draws.size());
+  torch::Tensor result;
+  for (int64_t group = 0; group < std::min(groups, rows.size(0)); ++group) {
+    const auto of_group = [&](const torch::Tensor& all) {
+      return all.slice(0, group, all.size(0), groups);
+    };
+    const torch::Tensor mixed = mix(of_group(rows), draws[group]);
+    if (group == 0) {
+      std::vector<int64_t> shape = mixed.sizes().vec();
+      shape[0] = rows.size(0);
+      result = torch::empty(shape, mixed.options(), mixed.suggest_memory_format());
+    }
+    of_group(result).copy_(mixed);
+  }
+  return result;
+}
+
 }  // namespace
 
 Mix cutmix_around(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t width,
@@ -102,6 +128,12 @@ MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t batch, int64_t
   return draw;
 }
 
+int64_t mix_partner(int64_t row, int64_t rows, int64_t groups) {
+  const int64_t group = row % groups;
+  const int64_t last = group + (rows - 1 - group) / groups * groups;
+  return group + last - row;
+}
+
 torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw) {
   if (draw.size() > 1) return mix_each(images, draw);
   const Mix& mix = draw.at(0);
@@ -109,6 +141,12 @@ torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw) {
   const torch::Tensor partners = images.flip(0);
   if (mix.cutmix) return paste(images, partners, mix);
   return images.mul(mix.lambda).add_(partners, 1.0 - mix.lambda);
+}
+
+torch::Tensor mix_images(const torch::Tensor& images, const GroupedMixDraw& draws) {
+  return by_group(images, draws, [](const torch::Tensor& part, const MixDraw& draw) {
+    return mix_images(part, draw);
+  });
 }
 
 torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, double label_smoothing,
@@ -128,6 +166,13 @@ torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, doub
   const double lambda = draw.at(0).lambda;
   if (lambda == 1.0) return targets;
   return targets.mul_(lambda).add_(one_hot(labels.flip(0)), 1.0 - lambda);
+}
+
+torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, double label_smoothing,
+                          const GroupedMixDraw& draws) {
+  return by_group(labels, draws, [&](const torch::Tensor& part, const MixDraw& draw) {
+    return mix_targets(part, num_classes, label_smoothing, draw);
+  });
 }
 
 }  // namespace umbra::augment

@@ -22,6 +22,13 @@ struct Mix {
 // One Mix for the whole batch (mode "batch"), or one for each of its samples.
 using MixDraw = std::vector<Mix>;
 
+// One draw per group: row i belongs to group i % groups, as it would to a process of distributed
+// training, and is mixed with rows of its group.
+using GroupedMixDraw = std::vector<MixDraw>;
+
+// The row that row `row` of `rows` is mixed with.
+int64_t mix_partner(int64_t row, int64_t rows, int64_t groups);
+
 // Draws for a batch of `batch` images. Mode "elem" draws for every sample, "pair" for every pair.
 MixDraw draw_mix(Rng& rng, const AugmentOptions& options, int64_t batch, int64_t height,
                  int64_t width);
@@ -34,9 +41,12 @@ Mix cutmix_around(double lambda, int64_t cy, int64_t cx, int64_t height, int64_t
 
 // images [B, C, H, W] float -> the same shape; `images` itself where nothing is mixed.
 torch::Tensor mix_images(const torch::Tensor& images, const MixDraw& draw);
+torch::Tensor mix_images(const torch::Tensor& images, const GroupedMixDraw& draws);
 
 // labels [B] int64 -> soft targets [B, num_classes] float32: off = eps / C, on = 1 - eps + off.
 torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, double label_smoothing,
                           const MixDraw& draw);
+torch::Tensor mix_targets(const torch::Tensor& labels, int64_t num_classes, double label_smoothing,
+                          const GroupedMixDraw& draws);
 
 }  // namespace umbra::augment

@@ -25,9 +25,10 @@ void timm(AugmentOptions& o) {
   o.repeats = 1;
   o.mix_order = "mix_first";
   o.cutmix_box = "timm";
+  o.crop_pct = 0.9;  // of timm's DeiT models at 224 pixels
 }
 
-// DeiT-III (Touvron et al., 2022, table 2): 3-Augment, for binary cross-entropy.
+// DeiT III (Touvron et al., 2022) as its code is run: 3-Augment, for binary cross-entropy.
 void deit3(AugmentOptions& o) {
   o.auto_augment = "3a";
   o.color_jitter = {0.3, 0.3, 0.3};

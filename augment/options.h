@@ -55,6 +55,7 @@ struct AugmentOptions {
   double mix_prob = 1.0;
   double switch_prob = 0.5;               // CutMix instead of mixup, when both are on
   std::string mix_mode = "batch";         // "pair" or "elem"
+  int64_t mix_groups = 1;                 // parts of the batch with mixing of their own
   std::string mix_order = "erase_first";  // DeiT; "mix_first": timm, on 8-bit values
   std::string cutmix_box = "deit";        // or "timm": 1.0.31's, which keeps odd sides odd
   int64_t mix_off_epoch = 0;              // no mixing from this epoch on; 0: always

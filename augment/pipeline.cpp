@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-
 #include "augment/erase.h"
+#include "augment/geometry.h"
 #include "augment/pixel_ops.h"
 
 namespace umbra::augment {
@@ -13,43 +12,20 @@ namespace {
 
 constexpr double kMinSigma = 0.1, kMaxSigma = 2.0;
 constexpr int kBlurKernel = 23;
-constexpr double kExemplarProb = 0.5;  // of each transformation of the pool, for pretext = exemplar
 
 OpInterpolation op_interpolation(const std::string& name) {
   if (name == "random") return OpInterpolation::kRandom;
   return name == "bilinear" ? OpInterpolation::kBilinear : OpInterpolation::kBicubic;
 }
 
-// timm fills what a geometric operation uncovers with the mean colour.
-cv::Scalar fill_color(const std::vector<double>& mean) {
+// timm fills what a geometric operation uncovers with the mean colour, torchvision with black.
+cv::Scalar fill_color(const AugmentOptions& options) {
   cv::Scalar fill;
-  for (size_t c = 0; c < std::min<size_t>(mean.size(), 4); ++c) {
-    fill[static_cast<int>(c)] = std::min(255.0, std::nearbyint(255.0 * mean[c]));
+  if (options.auto_augment == "ta_wide") return fill;
+  for (size_t c = 0; c < std::min<size_t>(options.mean.size(), 4); ++c) {
+    fill[static_cast<int>(c)] = std::min(255.0, std::nearbyint(255.0 * options.mean[c]));
   }
   return fill;
-}
-
-JitterDraw draw_jitter(Rng& rng, const std::vector<double>& strength) {
-  JitterDraw draw;
-  for (int64_t i = 3; i > 0; --i) std::swap(draw.order[i], draw.order[rng.below(i + 1)]);
-  for (size_t i = 0; i < strength.size(); ++i) {
-    const double v = strength[i];
-    draw.factors[i] = i == 3 ? rng.uniform(-v, v) : rng.uniform(std::max(0.0, 1.0 - v), 1.0 + v);
-  }
-  return draw;
-}
-
-cv::Mat apply(const cv::Mat& image, const JitterDraw& jitter) {
-  cv::Mat result = image;
-  for (const int i : jitter.order) {
-    const double factor = jitter.factors[i];
-    if (factor == (i == 3 ? 0.0 : 1.0)) continue;
-    if (i == 0) result = adjust_brightness(result, factor);
-    if (i == 1) result = adjust_contrast(result, factor);
-    if (i == 2) result = adjust_color(result, factor);
-    if (i == 3) result = adjust_hue(result, factor);
-  }
-  return result;
 }
 
 // The image scaled to cover a size x size square and cut to it, where it is not one already.
@@ -58,14 +34,9 @@ cv::Mat to_square(const cv::Mat& image, int size, Interpolation interpolation) {
   return resize_and_center_crop(image, size, 1.0, interpolation);
 }
 
-std::string text_of(const Box& box) {
-  return fmt::format("{}x{}+{}+{}", box.width, box.height, box.x, box.y);
-}
-
 }  // namespace
 
-Pipeline::Pipeline(const AugmentOptions& options)
-    : options_(options), fill_(fill_color(options.mean)) {
+Pipeline::Pipeline(const AugmentOptions& options) : options_(options), fill_(fill_color(options)) {
   if (options.auto_augment.empty()) return;
   policy_ =
       Policy::parse(options.auto_augment, op_interpolation(options.interpolation), options.policy);
@@ -116,10 +87,7 @@ void Pipeline::draw_pretext(ViewDraw& draw, Rng& rng, int view) const {
   } else if (options_.pretext == "pool") {
     draw.pool = {draw_pool_op(rng, size, size)};
   } else {
-    for (const auto kind :
-         {PoolOp::kCropResize, PoolOp::kRotation, PoolOp::kColorJitter, PoolOp::kColorDrop}) {
-      if (rng.coin(kExemplarProb)) draw.pool.push_back(draw_pool_op(rng, kind, size, size));
-    }
+    draw.pool = draw_exemplar(rng, size, size);
   }
 }
 
@@ -218,27 +186,6 @@ cv::Mat Pipeline::eval_view(const LazyImage& image) const {
   return resize_and_center_crop(image.pixels(), static_cast<int>(options_.image_size),
                                 options_.crop_pct,
                                 parse_interpolation(options_.eval_interpolation));
-}
-
-std::vector<std::string> ViewDraw::texts() const {
-  std::vector<std::string> texts;
-  if (quarters > 0) texts.push_back(fmt::format("turn {} deg", 90 * quarters));
-  if (crop.width > 0) texts.push_back("crop " + text_of(crop));
-  if (hflip) texts.emplace_back("hflip");
-  if (vflip) texts.emplace_back("vflip");
-  for (const auto& chain : policy.chains) {
-    for (const DrawnOp& op : chain) texts.push_back(op.text());
-  }
-  if (jitter) {
-    texts.push_back(fmt::format("jitter {:.2f} {:.2f} {:.2f} {:+.2f}", jitter->factors[0],
-                                jitter->factors[1], jitter->factors[2], jitter->factors[3]));
-  }
-  if (grayscale) texts.emplace_back("grayscale");
-  if (blur_sigma > 0.0) texts.push_back(fmt::format("blur {:.2f}", blur_sigma));
-  for (const PoolOp& op : pool) texts.push_back(op.text());
-  if (permutation > 0) texts.push_back(fmt::format("jigsaw {}", permutation));
-  for (const Box& box : erased) texts.push_back("erase " + text_of(box));
-  return texts;
 }
 
 }  // namespace umbra::augment

@@ -2,46 +2,17 @@
 // streams keyed by the sample; making the view is then a pure function.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "augment/geometry.h"
 #include "augment/lazy_image.h"
 #include "augment/options.h"
-#include "augment/policy.h"
-#include "augment/pretext.h"
+#include "augment/view_draw.h"
 
 namespace umbra::augment {
-
-// Colour jitter as torchvision draws it: the four adjustments in a random order.
-struct JitterDraw {
-  std::array<int, 4> order = {0, 1, 2, 3};       // 0 brightness, 1 contrast, 2 saturation, 3 hue
-  std::array<double, 4> factors = {1, 1, 1, 0};  // hue: turns
-};
-
-// Everything random about one view.
-struct ViewDraw {
-  int quarters = 0;  // turned first, counter-clockwise
-  Box crop;          // window of the image; of the resized and padded one for "pad" and "simple"
-  Interpolation interpolation = Interpolation::kBicubic;
-  bool hflip = false, vflip = false;
-  DrawnPolicy policy;
-  std::optional<JitterDraw> jitter;
-  bool grayscale = false;
-  double blur_sigma = 0.0;    // 0: no blur
-  std::vector<PoolOp> pool;   // SSKD's transformations, in order
-  int permutation = 0;        // of the jigsaw
-  int64_t pretext_label = 0;  // which rotation or permutation
-  std::vector<Box> erased;    // filled after normalisation
-  uint64_t noise_seed = 0;    // of that filling
-
-  // What was done, for people: one entry per operation, erasing included.
-  std::vector<std::string> texts() const;
-};
 
 // Which sample is looked at, and when. `repeat` tells the copies of repeated augmentation apart.
 struct ViewKey {

@@ -12,7 +12,26 @@
 namespace umbra::augment {
 namespace {
 
-constexpr double kLowFactor = 0.6, kHighFactor = 1.4, kMaxHue = 0.1;
+const std::vector<double> kJitterStrength = {0.4, 0.4, 0.4, 0.1};
+
+PoolOp draw_kind(Rng& rng, PoolOp::Kind kind, int width, int height) {
+  PoolOp op;
+  op.kind = kind;
+  switch (kind) {
+    case PoolOp::kColorDrop:
+      break;
+    case PoolOp::kRotation:
+      op.quarters = static_cast<int>(1 + rng.below(3));
+      break;
+    case PoolOp::kCropResize:
+      op.box = draw_resized_crop(rng, width, height, {0.08, 1.0}, {3.0 / 4.0, 4.0 / 3.0});
+      break;
+    case PoolOp::kColorJitter:
+      op.jitter = draw_jitter(rng, kJitterStrength);
+      break;
+  }
+  return op;
+}
 
 }  // namespace
 
@@ -52,28 +71,18 @@ cv::Mat jigsaw(const cv::Mat& image, int permutation) {
   return result;
 }
 
-PoolOp draw_pool_op(Rng& rng, PoolOp::Kind kind, int width, int height) {
-  PoolOp op;
-  op.kind = kind;
-  switch (kind) {
-    case PoolOp::kColorDrop:
-      break;
-    case PoolOp::kRotation:
-      op.quarters = static_cast<int>(1 + rng.below(3));
-      break;
-    case PoolOp::kCropResize:
-      op.box = draw_resized_crop(rng, width, height, {0.08, 1.0}, {3.0 / 4.0, 4.0 / 3.0});
-      break;
-    case PoolOp::kColorJitter:
-      for (double& factor : op.factors) factor = rng.uniform(kLowFactor, kHighFactor);
-      op.hue = rng.uniform(-kMaxHue, kMaxHue);
-      break;
-  }
-  return op;
+PoolOp draw_pool_op(Rng& rng, int width, int height) {
+  return draw_kind(rng, static_cast<PoolOp::Kind>(rng.below(4)), width, height);
 }
 
-PoolOp draw_pool_op(Rng& rng, int width, int height) {
-  return draw_pool_op(rng, static_cast<PoolOp::Kind>(rng.below(4)), width, height);
+std::vector<PoolOp> draw_exemplar(Rng& rng, int width, int height) {
+  const int64_t chosen = 1 + rng.below(15);  // a bit for each kind
+  std::vector<PoolOp> ops;
+  for (const auto kind :
+       {PoolOp::kCropResize, PoolOp::kRotation, PoolOp::kColorJitter, PoolOp::kColorDrop}) {
+    if ((chosen >> kind) & 1) ops.push_back(draw_kind(rng, kind, width, height));
+  }
+  return ops;
 }
 
 cv::Mat apply(const cv::Mat& image, const PoolOp& op, Interpolation interpolation) {
@@ -87,12 +96,8 @@ cv::Mat apply(const cv::Mat& image, const PoolOp& op, Interpolation interpolatio
       return rotate_quarters(image, op.quarters);
     case PoolOp::kCropResize:
       return resize(crop(image, op.box), image.cols, image.rows, interpolation);
-    case PoolOp::kColorJitter: {
-      cv::Mat result = adjust_brightness(image, op.factors[0]);
-      result = adjust_contrast(result, op.factors[1]);
-      result = adjust_color(result, op.factors[2]);
-      return adjust_hue(result, op.hue);
-    }
+    case PoolOp::kColorJitter:
+      return apply(image, op.jitter);
   }
   return image;
 }
@@ -111,8 +116,7 @@ std::string PoolOp::text() const {
     case kCropResize:
       return fmt::format("{} {}x{}+{}+{}", name(), box.width, box.height, box.x, box.y);
     case kColorJitter:
-      return fmt::format("{} {:.2f} {:.2f} {:.2f} hue {:+.2f}", name(), factors[0], factors[1],
-                         factors[2], hue);
+      return fmt::format("{} {}", name(), jitter.text());
   }
   return name();
 }

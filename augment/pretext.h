@@ -5,9 +5,11 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include <opencv2/core/mat.hpp>
 
+#include "augment/color_jitter.h"
 #include "augment/image.h"
 #include "augment/resize.h"
 #include "augment/rng.h"
@@ -27,17 +29,18 @@ cv::Mat jigsaw(const cv::Mat& image, int permutation);
 struct PoolOp {
   enum Kind { kColorDrop, kRotation, kCropResize, kColorJitter };
   Kind kind = kColorDrop;
-  int quarters = 0;                           // kRotation: 1, 2 or 3
-  Box box;                                    // kCropResize: area 0.08 to 1, ratio 3/4 to 4/3
-  std::array<double, 3> factors = {1, 1, 1};  // kColorJitter: brightness, contrast, saturation
-  double hue = 0.0;                           // kColorJitter: turns, -0.1 to 0.1
+  int quarters = 0;   // kRotation: 1, 2 or 3
+  Box box;            // kCropResize: area 0.08 to 1, ratio 3/4 to 4/3
+  JitterDraw jitter;  // kColorJitter: factors 0.6 to 1.4, hue -0.1 to 0.1 turns
 
   std::string name() const;
   std::string text() const;  // with what was drawn
 };
 
-PoolOp draw_pool_op(Rng& rng, PoolOp::Kind kind, int width, int height);
 PoolOp draw_pool_op(Rng& rng, int width, int height);  // of the four kinds, uniformly
+
+// One to four of the kinds, every set of them equally likely.
+std::vector<PoolOp> draw_exemplar(Rng& rng, int width, int height);
 
 // The image as changed by one transformation; its size stays.
 cv::Mat apply(const cv::Mat& image, const PoolOp& op, Interpolation interpolation);

@@ -230,5 +230,30 @@ TEST(MixImages, EachSampleIsMixedByItsOwnDraw) {
   expect_close(targets, torch::tensor({{.75, 0., .25}, {0., 1., 0.}, {.5, 0., .5}}), kTolerance);
 }
 
+TEST(MixGroups, AreMixedAsProcessesWouldMixTheirShares) {
+  const torch::Tensor images = torch::randn({7, 3, 6, 5}), labels = torch::arange(7);
+  const GroupedMixDraw draws = {mixup(0.7), nothing(), {cutmix_around(0.5, 2, 2, 6, 5, true)}};
+  const torch::Tensor mixed = mix_images(images, draws);
+  const torch::Tensor targets = mix_targets(labels, 7, 0.1, draws);
+  for (int64_t group = 0; group < 3; ++group) {
+    const auto share = [&](const torch::Tensor& all) { return all.slice(0, group, 7, 3); };
+    EXPECT_TRUE(torch::equal(share(mixed), mix_images(share(images), draws[group])));
+    EXPECT_TRUE(torch::equal(share(targets), mix_targets(share(labels), 7, 0.1, draws[group])));
+  }
+}
+
+TEST(MixGroups, PartnersAreTheMirroredRowsOfTheGroup) {
+  std::vector<int64_t> partners;
+  for (int64_t row = 0; row < 7; ++row) partners.push_back(mix_partner(row, 7, 3));
+  EXPECT_EQ(partners, (std::vector<int64_t>{6, 4, 5, 3, 1, 2, 0}));
+  EXPECT_EQ(mix_partner(2, 8, 1), 5);
+}
+
+TEST(MixGroups, MoreGroupsThanRowsAreFine) {
+  const torch::Tensor images = torch::randn({2, 3, 4, 4});
+  const GroupedMixDraw draws(5, mixup(0.5));
+  EXPECT_TRUE(torch::equal(mix_images(images, draws), images)) << "each is its own partner";
+}
+
 }  // namespace
 }  // namespace umbra::augment

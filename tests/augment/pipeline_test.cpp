@@ -7,6 +7,7 @@
 #include <opencv2/core.hpp>
 
 #include "augment/erase.h"
+#include "augment/geometry.h"
 
 namespace umbra::augment {
 namespace {
@@ -218,10 +219,19 @@ TEST(Pretext, PoolDrawsItsFourKindsAlikeAndInTheSeedsRanges) {
       const double share = op.box.width * op.box.height / 1024.0;
       ASSERT_TRUE(share > 0.06 && share <= 1.0) << share;
     }
-    for (const double factor : op.factors) ASSERT_NEAR(factor, 1.0, 0.4);
-    ASSERT_NEAR(op.hue, 0.0, 0.1);
+    for (int f = 0; f < 3; ++f) ASSERT_NEAR(op.jitter.factors[f], 1.0, 0.4);
+    ASSERT_NEAR(op.jitter.factors[3], 0.0, 0.1);
   }
   for (const int count : kinds) EXPECT_NEAR(count, 1000, 4.9 * std::sqrt(4000 * 0.25 * 0.75));
+}
+
+TEST(Pretext, AnExemplarIsAlwaysTransformed) {
+  std::vector<int> counts(5);
+  Rng rng({10});
+  for (int i = 0; i < 1500; ++i) ++counts.at(draw_exemplar(rng, 32, 32).size());
+  const std::vector<int> sets = {0, 4, 6, 4, 1};  // of so many transformations, 15 in all
+  EXPECT_EQ(counts[0], 0);
+  for (int n = 1; n <= 4; ++n) EXPECT_NEAR(counts[n], 100 * sets[n], 4.9 * std::sqrt(1500 * 0.24));
 }
 
 TEST(Pretext, TransformedViewsKeepTheSize) {
@@ -302,10 +312,18 @@ TEST(DrawErased, MeanAreaIsTheUniforms) {
   EXPECT_NEAR(sum / kDraws, (0.02 + 1.0 / 3) / 2, 4.9 * sigma + 0.004);
 }
 
+// Draws of `rows` rows of which one is to be erased.
+std::vector<ViewDraw> erasing(int64_t rows, int64_t row, Box box, uint64_t seed) {
+  std::vector<ViewDraw> draws(rows);
+  draws[row].erased = {box};
+  draws[row].noise_seed = seed;
+  return draws;
+}
+
 TEST(Erase, FillsTheBoxesOnly) {
   for (const std::string mode : {"pixel", "rand", "const"}) {
     torch::Tensor images = torch::full({2, 3, 16, 16}, 7.0);
-    erase(images, {{.row = 1, .boxes = {{2, 3, 5, 4}}, .seed = 1}}, mode);
+    erase(images, erasing(2, 1, {2, 3, 5, 4}, 1), mode);
     EXPECT_TRUE(images[0].equal(torch::full({3, 16, 16}, 7.0)));
     const torch::Tensor box = images[1].narrow(1, 3, 4).narrow(2, 2, 5);
     EXPECT_EQ((images[1] != 7.0).sum().item<int64_t>(), 3 * 4 * 5);
@@ -318,7 +336,7 @@ TEST(Erase, FillsTheBoxesOnly) {
 TEST(Erase, NoiseIsNormalAndDependsOnTheSeedOnly) {
   const auto noise_of = [](uint64_t seed, int64_t row) {
     torch::Tensor images = torch::zeros({3, 3, 64, 64});
-    erase(images, {{.row = row, .boxes = {{0, 0, 64, 64}}, .seed = seed}}, "pixel");
+    erase(images, erasing(3, row, {0, 0, 64, 64}, seed), "pixel");
     return images[row].clone();
   };
   EXPECT_TRUE(noise_of(1, 0).equal(noise_of(1, 2)));

@@ -2,6 +2,7 @@
 
 #include <opencv2/imgproc.hpp>
 
+#include "augment/geometry.h"
 #include "augment/pipeline.h"
 #include "train/cli/commands.h"
 #include "train/data/view_stats.h"
@@ -87,14 +88,17 @@ void save(const ContactSheet& sheet, const std::string& path) {
   fmt::print("{}\n", path);
 }
 
-std::string mix_text(const augment::MixDraw& draw, int64_t row, int64_t rows) {
-  const augment::Mix& mix = draw.size() > 1 ? draw[row] : draw[0];
+std::string mix_text(const augment::GroupedMixDraw& draws, int64_t row, int64_t rows) {
+  const auto groups = static_cast<int64_t>(draws.size());
+  const augment::MixDraw& draw = draws[row % groups];
+  const augment::Mix& mix = draw.size() > 1 ? draw[row / groups] : draw[0];
   if (mix.lambda == 1.0) return "";
   return fmt::format("{} {:.2f} with no. {}", mix.cutmix ? "CutMix" : "mixup", 1.0 - mix.lambda,
-                     rows - 1 - row);
+                     augment::mix_partner(row, rows, groups));
 }
 
-// The first rows of an epoch's first batch, as the networks get them.
+// The first rows of an epoch's first batch (its first part, with train.accum_steps), as the
+// networks get them.
 void show_views(const PreviewArguments& arguments) {
   const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const Config& config = loaded.config;
@@ -109,27 +113,22 @@ void show_views(const PreviewArguments& arguments) {
   loader.seek(arguments.epoch, 0);
   RawBatch raw;
   loader.next(raw);
+  raw = raw.slice(0, std::max<int64_t>(1, raw.samples() / config.train.accum_steps));
 
   const int64_t step = arguments.epoch * step_math(config, set.size()).steps_per_epoch;
   const auto epoch = static_cast<double>(arguments.epoch);
   const Preparation prepare(config.augment, set.num_classes(), seed, torch::kCPU);
   const Batch batch = prepare(raw, step, 0, epoch);
   const torch::Tensor shown = prepare.normalize().undo(batch.images).contiguous();  // [B, H, W, C]
-  const augment::MixDraw mix = prepare.draw_mix(batch.images.sizes(), step, 0, epoch);
-  const augment::Pipeline pipeline(config.augment);
+  const augment::GroupedMixDraw mix = prepare.draw_mix(batch.images.sizes(), step, 0, epoch);
 
   ContactSheet sheet(arguments.columns, kTile);
   const int side = static_cast<int>(config.augment.image_size);
   for (int64_t row = 0; row < std::min(arguments.count, raw.rows()); ++row) {
     const auto index = raw.indices[row].item<int64_t>();
-    const auto repeat = static_cast<uint32_t>(row / raw.views % config.augment.repeats);
-    const augment::LazyImage image = set.open(index);
-    const augment::ViewDraw draw = pipeline.draw(
-        {seed, static_cast<uint64_t>(index), static_cast<uint32_t>(arguments.epoch), repeat},
-        image.width(), image.height())[row % raw.views];
     std::vector<std::string> lines = {
         fmt::format("{}: {}", row, set.class_names()[set.label(index)])};
-    for (std::string& text : draw.texts()) lines.push_back(std::move(text));
+    for (std::string& text : raw.draws[row].texts()) lines.push_back(std::move(text));
     if (const std::string text = mix_text(mix, row, raw.rows()); !text.empty()) {
       lines.push_back(text);
     }

@@ -133,6 +133,9 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
   visit("switch_prob", o.switch_prob, share(), "Probability of CutMix when both are on");
   visit("mix_mode", o.mix_mode, one_of({"batch", "pair", "elem"}),
         "What shares one lambda: the batch, a pair of partners, or nothing");
+  visit("mix_groups", o.mix_groups, between(1, 1 << 20),
+        "Parts of the batch with lambdas and partners of their own, row i in part i mod this: as "
+        "if on so many processes");
   visit("mix_order", o.mix_order, one_of({"erase_first", "mix_first"}),
         "erase_first: DeiT; mix_first: timm, on 8-bit values before normalisation and erasing");
   visit("cutmix_box", o.cutmix_box, one_of({"deit", "timm"}),

@@ -63,11 +63,7 @@ RawBatch RawBatch::slice(int64_t begin, int64_t end) const {
   const int64_t first = begin * views, last = end * views;
   const auto part = [&](const torch::Tensor& rows) { return rows.slice(0, first, last); };
   RawBatch result{part(images), part(labels), part(indices), part(pretext_labels), {}, views};
-  for (augment::Erased row : erased) {
-    if (row.row < first || row.row >= last) continue;
-    row.row -= first;
-    result.erased.push_back(std::move(row));
-  }
+  if (!draws.empty()) result.draws.assign(draws.begin() + first, draws.begin() + last);
   return result;
 }
 
@@ -208,8 +204,8 @@ struct Loader::State {
       // Copies of repeated augmentation follow each other in the order of the epoch.
       const int64_t place = first + i, repeats = order ? augment_.repeats : 1;
       const int64_t index = order ? (*order)[place / repeats] : place;
-      if (const auto sample = read(index, epoch, place % repeats)) {
-        put(*sample, samples++, batch);
+      if (std::optional<Sample> sample = read(index, epoch, place % repeats)) {
+        put(std::move(*sample), samples++, batch);
       }
     }
     if (samples < count) batch = batch.slice(0, samples);
@@ -233,7 +229,7 @@ struct Loader::State {
     return batch;
   }
 
-  void put(const Sample& sample, int64_t place, RawBatch& batch) const {
+  void put(Sample&& sample, int64_t place, RawBatch& batch) const {
     const int64_t side = augment_.image_size, channels = dataset_->channels();
     for (int64_t v = 0; v < batch.views; ++v) {
       const int64_t row = place * batch.views + v;
@@ -245,9 +241,8 @@ struct Loader::State {
       batch.labels.data_ptr<int64_t>()[row] = dataset_->label(sample.index);
       batch.indices.data_ptr<int64_t>()[row] = sample.index;
       if (sample.draws.empty()) continue;
-      const augment::ViewDraw& draw = sample.draws[v];
-      batch.pretext_labels.data_ptr<int64_t>()[row] = draw.pretext_label;
-      if (!draw.erased.empty()) batch.erased.push_back({row, draw.erased, draw.noise_seed});
+      batch.pretext_labels.data_ptr<int64_t>()[row] = sample.draws[v].pretext_label;
+      batch.draws.push_back(std::move(sample.draws[v]));
     }
   }
 
@@ -255,16 +250,17 @@ struct Loader::State {
   std::optional<Sample> read(int64_t index, int64_t epoch, int64_t repeat) {
     if (!options_.skip_broken) {
       try {
-        return read_one(index, epoch, repeat);
+        return read_one(index, index, epoch, repeat);
       } catch (const augment::ImageError& error) {
         throw Error(fmt::format("{}: {}. Repair or remove it, or set data.on_broken = \"skip\"",
                                 dataset_->name(index), error.what()));
       }
     }
     const int tries = options_.train ? kBrokenInARow : 1;
+    const int64_t drawn = index;
     for (int attempt = 0; attempt < tries; ++attempt) {
       try {
-        return read_one(index, epoch, repeat);
+        return read_one(index, drawn, epoch, repeat);
       } catch (const augment::ImageError& error) {
         note_broken(index, error);
       } catch (const Error& error) {
@@ -279,15 +275,16 @@ struct Loader::State {
                     kBrokenInARow, dataset_->name(index)));
   }
 
-  // Throws what Dataset::open and LazyImage do.
-  Sample read_one(int64_t index, int64_t epoch, int64_t repeat) const {
+  // `drawn` is the sample that the sampler drew, whose chance this is: one in the place of another
+  // must not look as it does in its own. Throws what Dataset::open and LazyImage do.
+  Sample read_one(int64_t index, int64_t drawn, int64_t epoch, int64_t repeat) const {
     const augment::LazyImage image = dataset_->open(index);
     Sample sample{index, {}, {}};
     if (!options_.train) {
       sample.views = {pipeline_.eval_view(image)};
       return sample;
     }
-    sample.draws = pipeline_.draw({options_.seed, static_cast<uint64_t>(index),
+    sample.draws = pipeline_.draw({options_.seed, static_cast<uint64_t>(drawn),
                                    static_cast<uint32_t>(epoch), static_cast<uint32_t>(repeat)},
                                   image.width(), image.height());
     for (const augment::ViewDraw& draw : sample.draws) {

@@ -10,8 +10,8 @@
 
 #include <torch/types.h>
 
-#include "augment/erase.h"
 #include "augment/options.h"
+#include "augment/view_draw.h"
 #include "train/data/dataset.h"
 
 namespace umbra {
@@ -21,11 +21,11 @@ std::vector<int64_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch);
 
 // R rows: `views` for each sample, one after the other.
 struct RawBatch {
-  torch::Tensor images;          // uint8 [R, H, W, C]
-  torch::Tensor labels;          // int64 [R]
-  torch::Tensor indices;         // int64 [R], positions in the data set
-  torch::Tensor pretext_labels;  // int64 [R], which rotation or permutation; 0 for others
-  std::vector<augment::Erased> erased;
+  torch::Tensor images;                  // uint8 [R, H, W, C]
+  torch::Tensor labels;                  // int64 [R]
+  torch::Tensor indices;                 // int64 [R], positions in the data set
+  torch::Tensor pretext_labels;          // int64 [R], which rotation or permutation; 0 for others
+  std::vector<augment::ViewDraw> draws;  // of every row; none for evaluation
   int64_t views = 1;
 
   int64_t rows() const { return labels.size(0); }

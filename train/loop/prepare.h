@@ -20,7 +20,8 @@ class Preparation {
   Batch operator()(const RawBatch& raw, int64_t step, int64_t part, double epoch) const;
 
   // How the images [B, C, H, W] of that part are mixed.
-  augment::MixDraw draw_mix(at::IntArrayRef shape, int64_t step, int64_t part, double epoch) const;
+  augment::GroupedMixDraw draw_mix(at::IntArrayRef shape, int64_t step, int64_t part,
+                                   double epoch) const;
 
   const augment::Normalizer& normalize() const { return normalize_; }
 

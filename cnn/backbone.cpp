@@ -1,5 +1,6 @@
 #include "cnn/backbone.h"
 
+#include "cnn/registry.h"
 #include "cnn/resnet.h"
 
 namespace umbra::cnn {
@@ -19,43 +20,15 @@ class MlpHeadImpl : public torch::nn::Module {
 };
 TORCH_MODULE(MlpHead);
 
-// One row per name. A new family adds its rows and its builder here.
-struct Entry {
-  std::string name;
-  std::function<std::shared_ptr<Backbone>(const CnnOptions&)> build;
-};
-
-Entry imagenet_resnet(std::string name, std::vector<int64_t> blocks) {
-  const ResNetDesign design{64, true, {64, 128, 256, 512}, std::move(blocks)};
-  return {std::move(name), [design](const CnnOptions& options) {
-            return std::make_shared<ResNet>(design, options);
-          }};
-}
-
-// CIFAR ResNets of RepDistiller: (depth - 2) / 6 basic blocks in each of three stages.
-Entry cifar_resnet(std::string name, int64_t depth, int64_t widen = 1) {
-  const int64_t n = (depth - 2) / 6;
-  const int64_t stem = widen == 1 ? 16 : 32;
-  const ResNetDesign design{stem, false, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}};
-  return {std::move(name), [design](const CnnOptions& options) {
-            return std::make_shared<ResNet>(design, options);
-          }};
-}
-
-const std::vector<Entry>& table() {
-  static const std::vector<Entry> entries = {
-      cifar_resnet("resnet8", 8),
-      cifar_resnet("resnet14", 14),
-      cifar_resnet("resnet20", 20),
-      cifar_resnet("resnet32", 32),
-      cifar_resnet("resnet44", 44),
-      cifar_resnet("resnet56", 56),
-      cifar_resnet("resnet110", 110),
-      cifar_resnet("resnet8x4", 8, 4),
-      cifar_resnet("resnet32x4", 32, 4),
-      imagenet_resnet("resnet18", {2, 2, 2, 2}),
-      imagenet_resnet("resnet34", {3, 4, 6, 3}),
-  };
+// A new family adds its rows here.
+const Entries& table() {
+  static const Entries entries = [] {
+    Entries all;
+    for (const Entries& family : {resnet_entries()}) {
+      all.insert(all.end(), family.begin(), family.end());
+    }
+    return all;
+  }();
   return entries;
 }
 
@@ -89,6 +62,12 @@ void Backbone::run_shadow_heads(CnnOutput& output) {
 }
 
 bool is_known(std::string_view name) { return find(name) != nullptr; }
+
+int64_t input_size(std::string_view name) {
+  const Entry* entry = find(name);
+  TORCH_CHECK(entry, "unknown backbone '", name, "'");
+  return entry->input_size;
+}
 
 std::vector<std::string> names() {
   std::vector<std::string> names;

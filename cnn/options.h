@@ -18,5 +18,6 @@ struct CnnOptions {
 
 bool is_known(std::string_view name);
 std::vector<std::string> names();
+int64_t input_size(std::string_view name);  // pixels that it is published for; throws if unknown
 
 }  // namespace umbra::cnn

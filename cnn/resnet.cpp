@@ -8,6 +8,19 @@ torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride) 
       torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false));
 }
 
+Entry imagenet_resnet(std::string name, std::vector<int64_t> blocks) {
+  return entry<ResNet>(std::move(name), 224,
+                       ResNetDesign{64, true, {64, 128, 256, 512}, std::move(blocks)});
+}
+
+// CIFAR ResNets of RepDistiller: (depth - 2) / 6 basic blocks in each of three stages.
+Entry cifar_resnet(std::string name, int64_t depth, int64_t widen = 1) {
+  const int64_t n = (depth - 2) / 6;
+  const int64_t stem = widen == 1 ? 16 : 32;
+  return entry<ResNet>(std::move(name), 32,
+                       ResNetDesign{stem, false, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}});
+}
+
 }  // namespace
 
 BasicBlockImpl::BasicBlockImpl(int64_t in_width, int64_t width, int64_t stride) {
@@ -77,6 +90,22 @@ CnnOutput ResNet::forward(const torch::Tensor& images) {
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+Entries resnet_entries() {
+  return {
+      cifar_resnet("resnet8", 8),
+      cifar_resnet("resnet14", 14),
+      cifar_resnet("resnet20", 20),
+      cifar_resnet("resnet32", 32),
+      cifar_resnet("resnet44", 44),
+      cifar_resnet("resnet56", 56),
+      cifar_resnet("resnet110", 110),
+      cifar_resnet("resnet8x4", 8, 4),
+      cifar_resnet("resnet32x4", 32, 4),
+      imagenet_resnet("resnet18", {2, 2, 2, 2}),
+      imagenet_resnet("resnet34", {3, 4, 6, 3}),
+  };
 }
 
 }  // namespace umbra::cnn

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cnn/backbone.h"
+#include "cnn/registry.h"
 
 namespace umbra::cnn {
 
@@ -45,5 +46,7 @@ class ResNet : public Backbone {
   std::vector<torch::nn::ModuleList> layers_;
   torch::nn::Linear fc_{nullptr};
 };
+
+Entries resnet_entries();
 
 }  // namespace umbra::cnn

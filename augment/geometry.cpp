@@ -32,12 +32,17 @@ cv::Mat vflip(const cv::Mat& image) {
 }
 
 cv::Mat resize_shorter(const cv::Mat& image, int shorter, Interpolation interpolation) {
-  const int64_t side = shorter;
-  return image.cols <= image.rows
-             ? resize(image, shorter, static_cast<int>(side * image.rows / image.cols),
-                      interpolation)
-             : resize(image, static_cast<int>(side * image.cols / image.rows), shorter,
-                      interpolation);
+  const int64_t side = shorter,
+                longer = side * std::max(image.cols, image.rows) / std::min(image.cols, image.rows);
+  if (longer > DecodeOptions{}.max_pixels / side) {
+    throw ImageError(
+        fmt::format("an image of {}x{}, which becomes {} pixels long when its shorter "
+                    "side is scaled to {}: too much",
+                    image.cols, image.rows, longer, side));
+  }
+  const auto other = static_cast<int>(longer);
+  return image.cols <= image.rows ? resize(image, shorter, other, interpolation)
+                                  : resize(image, other, shorter, interpolation);
 }
 
 cv::Mat resize_and_center_crop(const cv::Mat& image, int size, double crop_pct,

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
-#include <cstdlib>
+#include <new>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <jerror.h>
 #include <jpeglib.h>
@@ -104,6 +107,7 @@ class JpegReader {
   bool smooths() const;
   void narrow(Box& area);
   void read_rows(const Box& area, cv::Mat& pixels);
+  void check_end();
 
   std::span<const uint8_t> bytes_;
   jpeg_decompress_struct info_{};
@@ -151,6 +155,16 @@ void JpegReader::narrow(Box& area) {
   area.width = static_cast<int>(width);
 }
 
+// Whether a file is broken must not depend on the part that is read: one that was cut lacks its end
+// marker, which a decode of the whole would miss, too.
+void JpegReader::check_end() {
+  const std::string_view rest(reinterpret_cast<const char*>(info_.src->next_input_byte),
+                              info_.src->bytes_in_buffer);
+  const bool ended = jpeg_input_complete(&info_) || info_.unread_marker == JPEG_EOI ||
+                     rest.rfind("\xFF\xD9") != rest.npos;
+  if (!ended) fail(reinterpret_cast<j_common_ptr>(&info_), "truncated JPEG", "");
+}
+
 void JpegReader::read_rows(const Box& area, cv::Mat& pixels) {
   attempt(errors_, [&] {
     if (area.y > 0) jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(area.y));
@@ -161,6 +175,7 @@ void JpegReader::read_rows(const Box& area, cv::Mat& pixels) {
     if (info_.output_scanline == info_.output_height) {
       jpeg_finish_decompress(&info_);
     } else {
+      check_end();
       jpeg_abort_decompress(&info_);
     }
   });
@@ -199,15 +214,43 @@ Box scale_down(const Box& window, int divisor) {
   return {x, y, scaled(window.x + window.width) - x, scaled(window.y + window.height) - y};
 }
 
+// Gathers what libjpeg writes.
 struct JpegWriter {
   jpeg_compress_struct info{};
-  uint8_t* buffer = nullptr;
-  unsigned long size = 0;  // NOLINT: libjpeg's type
-  ~JpegWriter() {
-    jpeg_destroy_compress(&info);
-    std::free(buffer);
-  }
+  jpeg_destination_mgr destination{};
+  std::vector<uint8_t> bytes;
+
+  ~JpegWriter() { jpeg_destroy_compress(&info); }
+  void grow();
 };
+
+constexpr size_t kWriteChunk = 1 << 16;
+
+JpegWriter& writer_of(j_compress_ptr info) { return *static_cast<JpegWriter*>(info->client_data); }
+
+// One chunk more; an exception must not pass through libjpeg.
+void JpegWriter::grow() {
+  const size_t used = bytes.size();
+  try {
+    bytes.resize(used + kWriteChunk);
+  } catch (const std::bad_alloc&) {
+    ERREXIT1(&info, JERR_OUT_OF_MEMORY, 0);
+  }
+  destination.next_output_byte = bytes.data() + used;
+  destination.free_in_buffer = kWriteChunk;
+}
+
+void start_writing(j_compress_ptr info) { writer_of(info).grow(); }
+
+boolean keep_writing(j_compress_ptr info) {
+  writer_of(info).grow();
+  return TRUE;
+}
+
+void end_writing(j_compress_ptr info) {
+  JpegWriter& writer = writer_of(info);
+  writer.bytes.resize(writer.bytes.size() - writer.destination.free_in_buffer);
+}
 
 }  // namespace
 
@@ -244,9 +287,13 @@ std::vector<uint8_t> encode_jpeg(const cv::Mat& image, int quality) {
   jpeg_compress_struct& info = writer.info;
   JpegErrors errors{};
   info.err = set_up(errors, "cannot write a JPEG: ");
+  writer.destination.init_destination = start_writing;
+  writer.destination.empty_output_buffer = keep_writing;
+  writer.destination.term_destination = end_writing;
   attempt(errors, [&] {
     jpeg_create_compress(&info);
-    jpeg_mem_dest(&info, &writer.buffer, &writer.size);
+    info.client_data = &writer;
+    info.dest = &writer.destination;
     info.image_width = static_cast<JDIMENSION>(image.cols);
     info.image_height = static_cast<JDIMENSION>(image.rows);
     info.input_components = image.channels();
@@ -260,7 +307,7 @@ std::vector<uint8_t> encode_jpeg(const cv::Mat& image, int quality) {
     }
     jpeg_finish_compress(&info);
   });
-  return {writer.buffer, writer.buffer + writer.size};
+  return std::move(writer.bytes);
 }
 
 }  // namespace umbra::augment

@@ -1,5 +1,7 @@
 #include "augment/normalize.h"
 
+#include <algorithm>
+
 #include <ATen/Parallel.h>
 
 #include "augment/two_targets.h"
@@ -56,11 +58,11 @@ torch::Tensor Normalizer::to_device(const torch::Tensor& images) const {
 }
 
 torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {
-  if (images.is_cpu() && images.scalar_type() == torch::kUInt8 &&
+  if (images.is_cpu() && scale_.is_cpu() && images.scalar_type() == torch::kUInt8 &&
       images.is_contiguous(torch::MemoryFormat::ChannelsLast)) {
     return normalize_bytes(images, scale_, shift_);
   }
-  return images.to(torch::kFloat32).mul_(scale_).add_(shift_);
+  return images.to(torch::kFloat32).mul(scale_).add_(shift_);
 }
 
 torch::Tensor Normalizer::undo(const torch::Tensor& images) const {

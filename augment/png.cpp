@@ -4,6 +4,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 #include <png.h>
 
@@ -99,7 +100,13 @@ cv::Mat PngReader::read() {
 
 void take_bytes(png_structp png, png_bytep bytes, size_t count) {
   auto* out = static_cast<std::vector<uint8_t>*>(png_get_io_ptr(png));
-  out->insert(out->end(), bytes, bytes + count);
+  bool done = false;
+  try {
+    out->insert(out->end(), bytes, bytes + count);
+    done = true;
+  } catch (const std::bad_alloc&) {  // must not pass through libpng
+  }
+  if (!done) png_error(png, "out of memory");
 }
 
 }  // namespace

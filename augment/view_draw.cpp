@@ -17,12 +17,14 @@ std::vector<std::string> ViewDraw::texts() const {
   if (crop.width > 0) texts.push_back("crop " + text_of(crop));
   if (hflip) texts.emplace_back("hflip");
   if (vflip) texts.emplace_back("vflip");
-  for (const auto& chain : policy.chains) {
-    for (const DrawnOp& op : chain) texts.push_back(op.text());
+  if (policy.weights.empty()) {
+    for (const auto& chain : policy.chains) {
+      for (const DrawnOp& op : chain) texts.push_back(op.text());
+    }
+  } else {
+    texts.push_back(policy.text());
   }
-  if (jitter) {
-    texts.push_back("jitter " + jitter->text());
-  }
+  if (jitter) texts.push_back("jitter " + jitter->text());
   if (grayscale) texts.emplace_back("grayscale");
   if (blur_sigma > 0.0) texts.push_back(fmt::format("blur {:.2f}", blur_sigma));
   for (const PoolOp& op : pool) texts.push_back(op.text());

@@ -39,6 +39,7 @@ TEST(ImageParity, EvaluationViewIsTimms) {
 TEST(MixParity, ImagesAndTargetsAreTimms) {
   const TensorMap expected = truth("mixing");
   const nlohmann::json cases = facts("mixing");
+  ASSERT_FALSE(cases.empty());
   for (size_t i = 0; i < cases.size(); ++i) {
     SCOPED_TRACE(fmt::format("case {}", i));
     augment::MixDraw draw;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/train/data_files.h"
+#include "train/data/view_stats.h"
 
 namespace umbra::test {
 namespace {
@@ -292,6 +293,23 @@ TEST(SplitOff, RefusesSharesThatLeaveASideEmpty) {
     EXPECT_THAT(error_of([&] { split_off(cycling(20, 4), share, 0); }), HasSubstr("data.val_split"))
         << share;
   }
+}
+
+// ---- view_stats
+
+TEST(ViewStats, CountsOperationsAndBlankViews) {
+  augment::AugmentOptions options;
+  options.image_size = 12;
+  options.auto_augment = "custom";
+  options.policy = {"Posterize 1 0 + Invert 1 5"};  // no bits left: black, then white
+  const ViewStats stats = view_stats(ToyDataset(20, 4), options, 0, 50);
+  EXPECT_EQ(stats.views, 50);
+  EXPECT_EQ(stats.blank, 50);
+  EXPECT_EQ(stats.operations.at("Invert").views, 50);
+  options.policy = {"Invert 0.5 5"};
+  const ViewStats weaker = view_stats(ToyDataset(20, 4), options, 0, 400);
+  EXPECT_EQ(weaker.blank, 0);
+  EXPECT_NEAR(weaker.operations.at("Invert").views, 200, 4.9 * 10);
 }
 
 }  // namespace

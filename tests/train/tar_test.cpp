@@ -175,8 +175,8 @@ TEST(ParseTar, WhatIsCutOffIsAnErrorAtEveryLength) {
 
 TEST(ParseTar, DamageIsNamedWithItsPlace) {
   const std::string first = member("a", "first");
-  EXPECT_EQ(parsing_error("GIF89a"), "neither a tar archive nor gzip-compressed");
-  EXPECT_EQ(parsing_error(std::string(512, 'x')), "neither a tar archive nor gzip-compressed");
+  EXPECT_THAT(parsing_error("GIF89a"), StartsWith("neither a tar archive nor gzip-compressed"));
+  EXPECT_THAT(parsing_error(std::string(512, 'x')), StartsWith("neither a tar archive"));
   Header wrong = "b";
   wrong.checksum_error = 1;
   EXPECT_THAT(parsing_error(first + block_of(wrong) + kEnd),

@@ -77,7 +77,7 @@ double decode_rate(const Dataset& set, int64_t threads, double seconds) {
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   parallel_for(threads, static_cast<int>(threads), [&](int64_t thread) {
     for (int64_t i = thread; elapsed() < seconds; i += threads) {
-      set.open(i % set.size()).pixels();
+      set.image(i % set.size());
       ++done;
     }
   });

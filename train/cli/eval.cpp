@@ -84,12 +84,7 @@ void eval(const EvalArguments& arguments) {
   const auto dataset = choose_split(sets, arguments.split);
   check_against_data(loaded.config, loaded.sources, dataset->num_classes(), dataset->channels());
 
-  LoaderOptions options;
-  options.train = false;
-  options.batch_size = config.eval.batch_size;
-  options.workers = config.data.workers;
-  options.prefetch = config.data.prefetch;
-  Loader loader(dataset, config.augment, options);
+  Loader loader(dataset, config.augment, loader_options(config, device, /*train=*/false));
   const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
 
   std::ofstream per_class;

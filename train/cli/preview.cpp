@@ -105,10 +105,8 @@ void show_views(const PreviewArguments& arguments) {
   const Sets sets = open_sets(config, loaded.sources);
   const Dataset& set = *sets.train;
   const auto seed = static_cast<uint64_t>(config.run.seed);
-  LoaderOptions options;
-  options.batch_size = std::min(config.train.batch_size, set.size());
-  options.seed = seed;
-  options.skip_broken = config.data.on_broken == "skip";
+  LoaderOptions options = loader_options(config, torch::kCPU, /*train=*/true);
+  options.batch_size = std::min(options.batch_size, set.size());
   Loader loader(sets.train, config.augment, options);
   loader.seek(arguments.epoch, 0);
   RawBatch raw;
@@ -136,6 +134,9 @@ void show_views(const PreviewArguments& arguments) {
               lines);
   }
   save(sheet, arguments.out);
+  if (arguments.count > raw.rows()) {
+    fmt::print("{} pictures instead of {}: the batch holds no more\n", raw.rows(), arguments.count);
+  }
 }
 
 void show_stats(const PreviewArguments& arguments) {
@@ -144,8 +145,10 @@ void show_stats(const PreviewArguments& arguments) {
   const Sets sets = open_sets(config, loaded.sources);
   const ViewStats stats = view_stats(*sets.train, config.augment,
                                      static_cast<uint64_t>(config.run.seed), arguments.samples);
+  if (stats.broken > 0) fmt::print("{} broken samples passed over\n", stats.broken);
   fmt::print("{} views of {} samples, {:.3f} ms each on one thread\n", stats.views,
-             arguments.samples, 1e3 * stats.seconds / static_cast<double>(stats.views));
+             arguments.samples - stats.broken,
+             1e3 * stats.seconds / static_cast<double>(stats.views));
   fmt::print("{:<24} {:>8} {:>8} {:>10} {:>8}\n", "operation", "times", "share", "us / time",
              "of all time");
   std::vector<std::pair<std::string, ViewStats::Operation>> rows(stats.operations.begin(),
@@ -163,9 +166,7 @@ void show_stats(const PreviewArguments& arguments) {
 
 // One operation over its levels, on a picture of the user's.
 void show_op(const PreviewArguments& arguments) {
-  std::ifstream file(arguments.image, std::ios::binary);
-  const std::vector<uint8_t> bytes((std::istreambuf_iterator<char>(file)), {});
-  if (!file) throw ConfigError(fmt::format("{}: cannot read the image", arguments.image));
+  const std::vector<uint8_t> bytes = read_bytes(arguments.image);
   std::vector<double> levels = arguments.levels;
   if (levels.empty()) levels = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   try {

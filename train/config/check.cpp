@@ -77,6 +77,9 @@ void check_augment(const Config& c, const Checker& check) {
     check.require(false, custom ? "augment.policy" : "augment.auto_augment", "augment.{}: {}",
                   custom ? "policy" : "auto_augment", error.what());
   }
+  check.require(o.blur_prob == 0.0 || o.image_size >= 12, "augment.blur_prob",
+                "the blur's kernel reaches 11 pixels: set augment.image_size to 12 or more, or "
+                "augment.blur_prob = 0");
   check.require(o.splits == 1 || o.pretext == "none", "augment.pretext",
                 "augment.splits and augment.pretext both make views: set one of them");
   check.require(o.views() == 1 || !o.mixes(), "augment.mixup_alpha",

@@ -74,7 +74,7 @@ void fields(V&& visit, Like<DataOptions> auto& o) {
   visit("max_pixels", o.max_pixels, between(1, 1 << 30),
         "Larger images are refused as broken (Pillow's limit by default)");
   visit(
-      "memory_gb", o.memory_gb, at_least(0),
+      "memory_gb", o.memory_gb, between(0, 1e6),
       "A training or test set that fits when decoded is kept in memory, each; 0: never. Changes no "
       "result");
 }
@@ -120,7 +120,7 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
   visit("pretext", o.pretext, one_of({"none", "rotation", "pool", "exemplar", "jigsaw"}),
         "SSKD's self-supervised views: each image gives itself and three transformed ones");
   visit("crop_pct", o.crop_pct, Accepts{.min = 0, .max = 1, .above_min = true},
-        "Evaluation: centre share kept after the resize; 1.0 unless crop = random_resized");
+        "Evaluation: centre share kept after the resize; 1.0 for crop = pad and none");
   visit("eval_interpolation", o.eval_interpolation, one_of({"bilinear", "bicubic"}),
         "Evaluation resize");
   visit("mean", o.mean, share(), "Normalisation, one value per channel, of pixels in [0, 1]");

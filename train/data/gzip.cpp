@@ -1,8 +1,10 @@
 #include "train/data/gzip.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -17,13 +19,23 @@ namespace {
 constexpr size_t kChunk = 1 << 20;
 constexpr unsigned kZlibBuffer = 1 << 17;
 
+// What the last four bytes say, which holds for one stream of less than 4 GB: exactly as much need
+// then be taken. 0 if there is nothing to read.
+size_t unpacked_size(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::array<uint8_t, 4> size{};
+  file.seekg(-4, std::ios::end);
+  if (!file.read(reinterpret_cast<char*>(size.data()), size.size())) return 0;
+  return size[0] | size[1] << 8 | size[2] << 16 | size_t{size[3]} << 24;
+}
+
 }  // namespace
 
 std::vector<uint8_t> read_gzip(const std::filesystem::path& path, int64_t limit) {
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose_r);
   if (!file) throw Error(fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
   gzbuffer(file.get(), kZlibBuffer);
-  std::vector<uint8_t> bytes;
+  std::vector<uint8_t> bytes(std::min(unpacked_size(path) + 1, static_cast<size_t>(limit)));
   size_t used = 0;
   for (int got = 1; got > 0; used += static_cast<size_t>(std::max(got, 0))) {
     if (used > static_cast<size_t>(limit)) {
@@ -32,8 +44,9 @@ std::vector<uint8_t> read_gzip(const std::filesystem::path& path, int64_t limit)
                       "memory. Unpack it: a plain .tar is read where it lies",
                       path.string(), limit));
     }
-    if (bytes.size() < used + kChunk) bytes.resize(std::max(2 * bytes.size(), used + kChunk));
-    got = gzread(file.get(), bytes.data() + used, kChunk);
+    if (bytes.size() == used) bytes.resize(std::max(2 * bytes.size(), used + kChunk));
+    got = gzread(file.get(), bytes.data() + used,
+                 static_cast<unsigned>(std::min(bytes.size() - used, kChunk)));
   }
   bytes.resize(used);
   int code = Z_OK;

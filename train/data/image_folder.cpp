@@ -37,12 +37,14 @@ class FolderDataset : public FileDataset {
   std::vector<std::string> files_;  // relative to root_
 };
 
-// Folders that other programs hide (.ipynb_checkpoints and the like) are no classes.
+// What other programs hide (.ipynb_checkpoints, ._photo.jpg and the like) is no class and no image.
+bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+
 std::vector<std::string> class_folders(const fs::path& folder) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && !name.starts_with('.')) names.push_back(name);
+    if (entry.is_directory() && !is_hidden(name)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -54,6 +56,7 @@ std::vector<fs::path> images_under(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder, kWalk)) {
     if (!entry.is_regular_file()) continue;
     const fs::path& path = entry.path();
+    if (is_hidden(path)) continue;
     if (is_sample(path.string())) {
       found.emplace_back(path.parent_path().string(), path.filename().string());
     }

@@ -19,7 +19,7 @@ struct DataReport {
   std::vector<int64_t> class_counts;       // by label, broken images included
   std::map<std::string, int64_t> formats;  // images by format; "pixels" of a set in memory
   Range width, height;                     // pixels, of the images that are not broken
-  std::vector<BrokenSample> broken;              // in the order of the set
+  std::vector<BrokenSample> broken;        // in the order of the set
 };
 
 // Looks at every image: with `decode_all` at the whole of it, else at its header. `progress`, if

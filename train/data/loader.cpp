@@ -256,23 +256,21 @@ struct Loader::State {
                                 dataset_->name(index), error.what()));
       }
     }
-    const int tries = options_.train ? kBrokenInARow : 1;
+    const int64_t tries = options_.train ? std::min(kBrokenInARow, dataset_->size()) : 1;
     const int64_t drawn = index;
-    for (int attempt = 0; attempt < tries; ++attempt) {
+    for (int64_t attempt = 0; attempt < tries; ++attempt) {
+      index = (drawn + attempt) % dataset_->size();
       try {
         return read_one(index, drawn, epoch, repeat);
       } catch (const augment::ImageError& error) {
         note_broken(index, error);
-      } catch (const Error& error) {
-        note_broken(index, error);
       }
-      index = (index + 1) % dataset_->size();
     }
     if (!options_.train) return std::nullopt;
     throw Error(
         fmt::format("{} samples in a row are broken, up to {}: check the data set with "
                     "umbra data info --check",
-                    kBrokenInARow, dataset_->name(index)));
+                    tries, dataset_->name(index)));
   }
 
   // `drawn` is the sample that the sampler drew, whose chance this is: one in the place of another
@@ -300,7 +298,7 @@ struct Loader::State {
     }
   }
 
-  static constexpr int kBrokenInARow = 50;
+  static constexpr int64_t kBrokenInARow = 50;
 
   const std::shared_ptr<const Dataset> dataset_;
   const augment::AugmentOptions augment_;

@@ -24,7 +24,8 @@ struct PackResult {
 };
 
 // Writes the images in the order of the set, as CLASS/NAME. A file that is not resized is copied
-// byte for byte, an image in memory becomes a PNG file. `path` appears when it is complete. Throws
+// byte for byte, an image in memory becomes a PNG file; read from the archive
+// all images are RGB, grey ones, too. `path` appears when it is complete. Throws
 // umbra::Error, which names the sample, for a broken image. `progress` gets the number of images
 // done.
 PackResult pack(const Dataset& dataset, const std::filesystem::path& path,

@@ -127,7 +127,10 @@ class Parser {
   void take(const Block& block) {
     const auto checksum = number_of(field_of(block, kChecksum));
     if (end_ - at_ < kBlock || !checksum || !checksum_fits(block, *checksum)) {
-      if (at_ == 0) throw Error("neither a tar archive nor gzip-compressed");
+      if (at_ == 0)
+        throw Error(
+            "neither a tar archive nor gzip-compressed. What zstd, bzip2 or xz have packed must be "
+            "unpacked first");
       damaged(at_, end_ - at_ < kBlock ? "the archive ends inside a header: truncated"
                                        : "the checksum of the header is wrong");
     }
@@ -293,7 +296,11 @@ std::unique_ptr<const TarSource> open_source(const std::filesystem::path& path) 
   constexpr std::array<uint8_t, 2> kGzip = {0x1F, 0x8B};
   auto disk = std::make_unique<DiskSource>(path);
   std::array<uint8_t, 2> start{};
-  if (disk->size() >= 2) disk->read(0, start);
+  try {
+    if (disk->size() >= 2) disk->read(0, start);
+  } catch (const Error& error) {
+    throw Error(path.string() + ": " + error.what());
+  }
   if (start != kGzip) return disk;
   return std::make_unique<MemorySource>(read_gzip(path, kMaxUnpacked));
 }
@@ -402,8 +409,8 @@ TarWriter::TarWriter(std::filesystem::path path)
 }
 
 TarWriter::~TarWriter() {
-  if (!file_) return;
-  std::fclose(file_);
+  if (file_) std::fclose(file_);
+  if (finished_) return;
   std::error_code ignored;
   std::filesystem::remove(part_, ignored);
 }
@@ -423,6 +430,7 @@ void TarWriter::finish() {
   if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) fail();
   if (std::fclose(std::exchange(file_, nullptr)) != 0) fail();
   if (std::rename(part_.c_str(), path_.c_str()) != 0) fail();
+  finished_ = true;
   sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 

@@ -65,6 +65,7 @@ class TarWriter {
 
   std::filesystem::path path_, part_;
   std::FILE* file_;
+  bool finished_ = false;
 };
 
 }  // namespace umbra

@@ -26,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxClasses = int64_t{1} << 20;
+constexpr int64_t kMaxClasses = 100'000;
 // The last three cannot be read; to leave them out would be a silent loss.
 constexpr std::array<std::string_view, 6> kEndings = {".tar",     ".tar.gz", ".tgz",
                                                       ".tar.bz2", ".tar.xz", ".tar.zst"};
@@ -383,7 +383,13 @@ std::map<std::string, std::vector<fs::path>> find_shards(const fs::path& folder)
       throw Error(fmt::format("{}: the name has the words {}, wanted one of them", path.string(),
                               fmt::join(parts, " and ")));
     }
-    for (const std::string& part : parts) shards[part].push_back(path);
+    if (parts.empty()) {
+      throw Error(
+          fmt::format("{}: the name has none of the words train, val and test, which tell "
+                      "the part. Rename it, or move it away",
+                      path.string()));
+    }
+    shards[*parts.begin()].push_back(path);
   }
   return shards;
 }

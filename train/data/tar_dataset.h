@@ -14,7 +14,8 @@ namespace umbra {
 // "val", "valid", "validation" or "test".
 bool is_tar(const std::filesystem::path& path);
 
-// The files named "train", in the order of their names, and those named "val" (or "valid",
+// The files whose names have the word "train" (every tar file of a folder needs one of the words),
+// in the order of their names, and those named "val" (or "valid",
 // "validation"; or "test", where there are none). A path that is a file is the training part,
 // unless its topmost folders are train/ and val/ or test/. Class folders are in lexicographic
 // order, their images in ImageFolder's; WebDataset samples are in the order of the archives. Files

@@ -1,6 +1,7 @@
 #include "train/data/view_stats.h"
 
 #include <chrono>
+#include <utility>
 
 #include <opencv2/core.hpp>
 
@@ -59,8 +60,12 @@ ViewStats view_stats(const Dataset& dataset, const augment::AugmentOptions& opti
                                        image.width(), image.height());
       for (const auto& draw : draws) add_view(stats, pipeline, image, draw);
     } catch (const augment::ImageError&) {
-    } catch (const Error&) {
+      ++stats.broken;
     }
+  }
+  if (stats.views == 0) {
+    throw Error(
+        fmt::format("all of {} samples are broken: see umbra data info PATH --check", samples));
   }
   return stats;
 }

@@ -17,13 +17,14 @@ struct ViewStats {
   };
 
   int64_t views = 0;
-  int64_t blank = 0;  // of one colour, though the image is not
+  int64_t broken = 0;  // samples passed over
+  int64_t blank = 0;   // of one colour, though the image is not
   std::map<std::string, Operation> operations;
   double seconds = 0.0;
 };
 
 // Makes the views of `samples` training samples, in the order of epoch 0, on this thread. Broken
-// images are passed over.
+// images are passed over. Throws umbra::Error if every sample is broken.
 ViewStats view_stats(const Dataset& dataset, const augment::AugmentOptions& options, uint64_t seed,
                      int64_t samples);
 

@@ -1,5 +1,7 @@
 #include "train/loop/evaluator.h"
 
+#include "train/error.h"
+
 namespace umbra {
 namespace {
 
@@ -100,6 +102,10 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const augment::Norma
     labels.push_back(batch.labels);
     predictions.push_back(heads[0].second.argmax(1).cpu());
     result.images += batch.labels.size(0);
+  }
+  if (result.images == 0) {
+    throw Error(
+        "not one image of the evaluation set can be read: see umbra data info PATH --check");
   }
   for (const HeadSums& head : sums) result.heads.push_back(head.score(result.images));
   result.labels = torch::cat(labels);

@@ -219,6 +219,19 @@ StepMath step_math(const Config& config, int64_t images) {
   return math;
 }
 
+LoaderOptions loader_options(const Config& config, torch::Device device, bool train) {
+  LoaderOptions options;
+  options.batch_size = train ? config.train.batch_size : config.eval.batch_size;
+  options.train = train;
+  options.drop_last = config.data.drop_last;
+  options.workers = config.data.workers;
+  options.prefetch = config.data.prefetch;
+  options.seed = static_cast<uint64_t>(config.run.seed);
+  options.pin_memory = device.is_cuda();
+  options.skip_broken = config.data.on_broken == "skip";
+  return options;
+}
+
 Sets open_sets(const Config& config, const Sources& sources) {
   const DataOptions& options = config.data;
   if (options.path.empty()) {
@@ -234,8 +247,6 @@ Sets open_sets(const Config& config, const Sources& sources) {
     // A scaled-down decode depends on the crop, so there is no one image to keep.
     const auto budget = static_cast<int64_t>(read.decode.fast ? 0.0 : options.memory_gb * 1e9);
     DataSplits splits = open_dataset(options.format, options.path, read);
-    splits.train = keep_in_memory(splits.train, budget);
-    if (splits.test) splits.test = keep_in_memory(splits.test, budget);
     Sets sets{splits.train, nullptr, splits.test};
     if (options.val_split > 0.0) {
       std::tie(sets.train, sets.val) = split_off(splits.train, options.val_split, seed);
@@ -252,6 +263,9 @@ Sets open_sets(const Config& config, const Sources& sources) {
     }
     if (options.train_samples > 0) {
       sets.train = balanced_subset(sets.train, options.train_samples, seed);
+    }
+    for (std::shared_ptr<const Dataset>* set : {&sets.train, &sets.val, &sets.test}) {
+      if (*set) *set = keep_in_memory(*set, budget);
     }
     return sets;
   } catch (const Error& error) {

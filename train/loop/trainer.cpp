@@ -53,8 +53,10 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
       parts_(build_parts(loaded_, /*fresh=*/!resume || folder_.checkpoints().steps().empty())),
       prepare_(config_.augment, config_.model.num_classes, static_cast<uint64_t>(config_.run.seed),
                parts_.device),
-      train_loader_(parts_.train_set, config_.augment, loader_options(true)),
-      eval_loader_(parts_.eval_set, config_.augment, loader_options(false)) {
+      train_loader_(parts_.train_set, config_.augment,
+                    loader_options(config_, parts_.device, /*train=*/true)),
+      eval_loader_(parts_.eval_set, config_.augment,
+                   loader_options(config_, parts_.device, /*train=*/false)) {
   if (resume) restore(*resume);
   check_teachers();
   folder_.create(config_);
@@ -75,6 +77,7 @@ Json Trainer::fit(const StopSignal& stop) {
                            row["top5"].get<double>(), row["loss"].get<double>()));
     if (step_ == 0) log_->row(row);
   }
+  report_broken();
   if (step_ > 0) log_->info(fmt::format("resumed after step {}", step_));
   train_loader_.seek(step_ / parts_.math.steps_per_epoch, step_ % parts_.math.steps_per_epoch);
   parts_.model->module().train();
@@ -107,8 +110,14 @@ Json Trainer::fit(const StopSignal& stop) {
 RawBatch Trainer::next_batch() {
   const Clock::time_point start = Clock::now();
   RawBatch batch;
-  TORCH_CHECK(train_loader_.next(batch), "the training loader ended");
+  try {
+    TORCH_CHECK(train_loader_.next(batch), "the training loader ended");
+  } catch (const Error&) {
+    report_broken();
+    throw;
+  }
   data_seconds_ = seconds_since(start);
+  report_broken();
   return batch;
 }
 
@@ -154,6 +163,7 @@ void Trainer::update() {
 void Trainer::report_broken() {
   for (Loader* loader : {&train_loader_, &eval_loader_}) {
     for (const BrokenSample& sample : loader->take_broken()) {
+      ++broken_images_;
       log_->row(
           {{"kind", "broken"}, {"step", step_}, {"name", sample.name}, {"reason", sample.reason}});
       log_->info(fmt::format("skipped, broken: {}: {}", sample.name, sample.reason));
@@ -170,7 +180,6 @@ void Trainer::log(Clock::time_point step_start) {
                  static_cast<double>(step_), static_cast<double>(parts_.total_steps));
   if (!is_due(config_.log.every)) return;
   refuse_divergence();
-  report_broken();
 
   const double lr = parts_.schedule->lr(step_ - 1);
   Json row = {{"kind", "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
@@ -219,6 +228,7 @@ void Trainer::evaluate_student() {
   run(*parts_.model, "raw");
   if (parts_.ema) run(parts_.ema->model(), "ema");
   parts_.model->module().train();
+  report_broken();
 }
 
 // Logs one evaluation and keeps it if it is the best so far.
@@ -399,6 +409,7 @@ Json Trainer::summary() const {
           {"preset", config_.distill.preset},
           {"seed", config_.run.seed},
           {"train_images", parts_.train_set->size()},
+          {"broken_images", broken_images_},
           {"steps", step_},
           {"epochs", epoch()},
           {"batch_size", config_.train.batch_size},
@@ -408,19 +419,6 @@ Json Trainer::summary() const {
           {"headline", config_.distill.headline},
           {"last", scores_},
           {"best", {{"step", best_step_}, {"top1", best_top1_}}}};
-}
-
-LoaderOptions Trainer::loader_options(bool train) const {
-  LoaderOptions options;
-  options.batch_size = train ? config_.train.batch_size : config_.eval.batch_size;
-  options.train = train;
-  options.drop_last = config_.data.drop_last;
-  options.workers = config_.data.workers;
-  options.prefetch = config_.data.prefetch;
-  options.seed = static_cast<uint64_t>(config_.run.seed);
-  options.pin_memory = parts_.device.is_cuda();
-  options.skip_broken = config_.data.on_broken == "skip";
-  return options;
 }
 
 Forward Trainer::student_forward(Model& model) const {

@@ -53,7 +53,6 @@ class Trainer {
   nlohmann::json score(const EvalResult& result, const char* weights);
   Checkpoint snapshot();
   nlohmann::json summary() const;
-  LoaderOptions loader_options(bool train) const;
   Forward student_forward(Model& model) const;
 
   bool is_due(const Duration& every) const;  // after the step just made
@@ -72,6 +71,7 @@ class Trainer {
   nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
 
+  int64_t broken_images_ = 0;          // skipped by this process
   int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process
   Interval interval_;
   double earlier_seconds_ = 0.0;  // of processes before this one

@@ -15,6 +15,7 @@ void add_report_command(CLI::App& app);
 void add_preview_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_models_command(CLI::App& app);
 
 // The --set option, which every command that reads a config takes.
 inline void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {

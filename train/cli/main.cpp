@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
   add_preview_command(app);
   add_data_command(app);
   add_bench_command(app);
+  add_models_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -136,6 +136,25 @@ def record_vit(model, images, seed):
     return tensors
 
 
+VIT_NAMES = [f"{family}_{size}{middle}_patch{patch}_{side}"
+             for side in (224, 384)
+             for family, middle, patch, sizes in [
+                 ("deit", "", 16, ("tiny", "small", "base")),
+                 ("deit", "_distilled", 16, ("tiny", "small", "base")),
+                 ("deit3", "", 16, ("small", "medium", "base", "large")),
+                 ("vit", "", 16, ("tiny", "small", "base", "large")),
+                 ("vit", "", 32, ("small", "base"))]
+             for size in sizes]
+
+
+def timm_parameters(name):
+    """Of timm's model; 384 pixels, where timm has no such name, is its 224-pixel one at that size."""
+    known = name if timm.is_model(name) else name.replace("_384", "_224")
+    with torch.device("meta"):
+        model = timm.create_model(known, img_size=int(name[-3:]))
+    return sum(p.numel() for p in model.parameters())
+
+
 def make_vit(out):
     plain = randomize(VisionTransformer(**SMALL_VIT), 1)
     out.save("vit_plain", record_vit(plain, randn(4, 3, 32, 32, seed=2), 3))
@@ -144,6 +163,9 @@ def make_vit(out):
     tiny.set_distilled_training(True)
     out.save("deit_tiny_distilled", record_vit(randomize(tiny, 9), randn(2, 3, 224, 224, seed=10), 11))
     out.facts["small_vit"] = SMALL_VIT
+    deit3 = VisionTransformer(**SMALL_VIT, no_embed_class=True, init_values=1e-4)
+    out.save("vit_deit3", record_vit(randomize(deit3, 12), randn(4, 3, 32, 32, seed=13), 14))
+    out.facts["vit_parameters"] = {name: timm_parameters(name) for name in VIT_NAMES}
 
 
 def make_pos_embed(out):

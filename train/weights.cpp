@@ -117,10 +117,20 @@ torch::Tensor resized_pos_embed(const torch::Tensor& old, const torch::Tensor& f
       1);
 }
 
-int64_t prefix_tokens(const TensorMap& state) {
-  return std::count_if(state.begin(), state.end(), [](const auto& item) {
+bool is_square(int64_t number) {
+  const int64_t root = std::lround(std::sqrt(static_cast<double>(number)));
+  return root * root == number;
+}
+
+// Rows of the position embedding that belong to tokens: one for each, or none (DeiT-III).
+int64_t prefix_rows(const TensorMap& state) {
+  const int64_t tokens = std::count_if(state.begin(), state.end(), [](const auto& item) {
     return item.first == "cls_token" || item.first.starts_with("dist_token");
   });
+  const auto pos_embed = state.find("pos_embed");
+  if (pos_embed == state.end() || pos_embed->second.dim() != 3) return tokens;
+  const int64_t rows = pos_embed->second.size(1);
+  return !is_square(rows - tokens) && is_square(rows) ? 0 : tokens;
 }
 
 }  // namespace
@@ -230,7 +240,7 @@ PartialLoad load_partial(torch::nn::Module& module, TensorMap state, vit::PosEmb
   const TensorMap own = state_of(module);
   PartialLoad result;
   std::vector<std::string> problems;
-  const int64_t old_prefix = prefix_tokens(state), new_prefix = prefix_tokens(own);
+  const int64_t old_prefix = prefix_rows(state), new_prefix = prefix_rows(own);
   for (const auto& [name, target] : own) {
     const auto found = state.find(name);
     if (found == state.end()) {

@@ -53,17 +53,27 @@ torch::Tensor drop_path(const torch::Tensor& x, double rate, bool training) {
   return x * torch::empty(shape, x.options()).bernoulli_(keep).div_(keep);
 }
 
+LayerScaleImpl::LayerScaleImpl(int64_t dim, double init_value) {
+  gamma = register_parameter("gamma", torch::full({dim}, init_value));
+}
+
 BlockImpl::BlockImpl(const VitOptions& options, double drop_path_rate)
     : drop_path_rate_(drop_path_rate) {
   norm1 = register_module("norm1", layer_norm(options.embed_dim));
   attn = register_module("attn", Attention(options));
+  const bool scales = options.init_values > 0.0;
+  if (scales) ls1 = register_module("ls1", LayerScale(options.embed_dim, options.init_values));
   norm2 = register_module("norm2", layer_norm(options.embed_dim));
   mlp = register_module("mlp", Mlp(options));
+  if (scales) ls2 = register_module("ls2", LayerScale(options.embed_dim, options.init_values));
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x) {
-  const torch::Tensor attended = x + drop_path(attn(norm1(x)), drop_path_rate_, is_training());
-  return attended + drop_path(mlp(norm2(attended)), drop_path_rate_, is_training());
+  const auto branch = [&](const torch::Tensor& change, LayerScale& scale) {
+    return drop_path(scale ? scale(change) : change, drop_path_rate_, is_training());
+  };
+  const torch::Tensor attended = x + branch(attn(norm1(x)), ls1);
+  return attended + branch(mlp(norm2(attended)), ls2);
 }
 
 }  // namespace umbra::vit

@@ -38,6 +38,17 @@ TORCH_MODULE(Mlp);
 // probability `rate`, and scales what is kept by 1 / (1 - rate).
 torch::Tensor drop_path(const torch::Tensor& x, double rate, bool training);
 
+// A learned factor per channel of a residual branch (Touvron et al., "Going deeper with Image
+// Transformers", 2021).
+class LayerScaleImpl : public torch::nn::Module {
+ public:
+  LayerScaleImpl(int64_t dim, double init_value);
+  torch::Tensor forward(const torch::Tensor& x) { return x * gamma; }
+
+  torch::Tensor gamma;  // [D]
+};
+TORCH_MODULE(LayerScale);
+
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const VitOptions& options, double drop_path_rate);
@@ -46,6 +57,7 @@ class BlockImpl : public torch::nn::Module {
   torch::nn::LayerNorm norm1{nullptr}, norm2{nullptr};
   Attention attn{nullptr};
   Mlp mlp{nullptr};
+  LayerScale ls1{nullptr}, ls2{nullptr};  // where options.init_values is not 0
 
  private:
   double drop_path_rate_;

@@ -27,12 +27,18 @@ struct VitOptions {
   double pos_drop_rate = 0.0;
   double proj_drop_rate = 0.0;  // after the attention projection and inside the MLP
   double attn_drop_rate = 0.0;
-  double drop_path_rate = 0.0;  // of the last block; rises linearly from 0
+  double drop_path_rate = 0.0;                // of the last block
+  std::string drop_path_schedule = "linear";  // from 0 in the first block; "constant": DeiT-III
+  double init_values = 0.0;     // LayerScale of both branches (DeiT-III: 1e-4); 0: none
+  bool no_embed_class = false;  // position embedding of the patches only (DeiT-III)
   double cls_token_std = 0.02;  // DeiT's init; timm 1.0 draws with 1e-6
 
   int64_t grid() const { return img_size / patch_size; }
   int64_t num_patches() const { return grid() * grid(); }
   int64_t num_prefix_tokens() const { return distilled ? 1 + num_shadow_heads : 1; }
+  int64_t num_positions() const {
+    return num_patches() + (no_embed_class ? 0 : num_prefix_tokens());
+  }
 };
 
 // The options of a name such as "deit_tiny_distilled_patch16_224", or nothing.

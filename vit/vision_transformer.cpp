@@ -11,6 +11,13 @@ void trunc_normal(torch::Tensor& tensor, double std) {
   tensor.normal_(0.0, std).clamp_(-2.0, 2.0);
 }
 
+double drop_path_rate(const VitOptions& options, int64_t block) {
+  if (options.drop_path_schedule == "constant") return options.drop_path_rate;
+  if (options.depth == 1) return 0.0;
+  return options.drop_path_rate * static_cast<double>(block) /
+         static_cast<double>(options.depth - 1);
+}
+
 }  // namespace
 
 MlpHeadImpl::MlpHeadImpl(int64_t dim, int64_t num_classes) {
@@ -28,8 +35,7 @@ VisionTransformerImpl::VisionTransformerImpl(const VitOptions& options) : option
               " does not divide img_size ", options.img_size);
   const int64_t dim = options.embed_dim, prefix = options.num_prefix_tokens();
   cls_token_ = register_parameter("cls_token", torch::zeros({1, 1, dim}));
-  pos_embed_ =
-      register_parameter("pos_embed", torch::zeros({1, prefix + options.num_patches(), dim}));
+  pos_embed_ = register_parameter("pos_embed", torch::zeros({1, options.num_positions(), dim}));
   if (options.distilled) {
     dist_tokens_.push_back(register_parameter("dist_token", torch::zeros({1, 1, dim})));
   }
@@ -42,10 +48,7 @@ VisionTransformerImpl::VisionTransformerImpl(const VitOptions& options) : option
   }
   patch_embed_ = register_module("patch_embed", PatchEmbed(options));
   for (int64_t i = 0; i < options.depth; ++i) {
-    const double rate = options.depth == 1 ? 0.0
-                                           : options.drop_path_rate * static_cast<double>(i) /
-                                                 static_cast<double>(options.depth - 1);
-    blocks_->push_back(Block(options, rate));
+    blocks_->push_back(Block(options, drop_path_rate(options, i)));
   }
   register_module("blocks", blocks_);
   norm_ = register_module("norm", layer_norm(dim));
@@ -84,8 +87,10 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& images) {
   const int64_t batch = images.size(0);
   std::vector<torch::Tensor> tokens = {cls_token_.expand({batch, -1, -1})};
   for (const torch::Tensor& token : dist_tokens_) tokens.push_back(token.expand({batch, -1, -1}));
-  tokens.push_back(patch_embed_(images));
-  const torch::Tensor x = torch::cat(tokens, 1) + pos_embed_;  // [B, prefix + N, D]
+  const torch::Tensor patches = patch_embed_(images);  // [B, N, D]
+  tokens.push_back(options_.no_embed_class ? patches + pos_embed_ : patches);
+  torch::Tensor x = torch::cat(tokens, 1);  // [B, prefix + N, D]
+  if (!options_.no_embed_class) x = x + pos_embed_;
   return F::dropout(x, F::DropoutFuncOptions().p(options_.pos_drop_rate).training(is_training()));
 }
 

@@ -1,5 +1,6 @@
 // The transformer against timm: same weights and images, same logits and gradients.
 #include "tests/parity/truth.h"
+#include "train/model.h"
 #include "vit/pos_embed.h"
 #include "vit/vision_transformer.h"
 
@@ -45,12 +46,39 @@ void expect_same_as_timm(const vit::VitOptions& options, const TensorMap& expect
   expect_close(evaluated.logits, expected.at("logits_eval"), kTolerance);
 }
 
+int64_t parameters(const vit::VitOptions& options) {
+  return count_parameters(*vit::VisionTransformer(options));
+}
+
 TEST(VitParity, PlainModelHasTimmsLogitsAndGradients) {
   expect_same_as_timm(small_options(/*distilled=*/false), truth("vit_plain"));
 }
 
 TEST(VitParity, DistilledModelHasTimmsLogitsAndGradients) {
   expect_same_as_timm(small_options(/*distilled=*/true), truth("vit_distilled"));
+}
+
+TEST(VitParity, Deit3HasTimmsLogitsAndGradients) {
+  vit::VitOptions options = small_options(/*distilled=*/false);
+  options.no_embed_class = true;
+  options.init_values = 1e-4;
+  expect_same_as_timm(options, truth("vit_deit3"));
+}
+
+TEST(VitParity, EveryNameHasTimmsParameterCount) {
+  const nlohmann::json counts = facts("vit_parameters");
+  ASSERT_GE(counts.size(), 30U);
+  for (const std::string& name : vit::variant_names()) {
+    if (name == "vit" || name.starts_with("vit_cifar")) continue;  // ours
+    ASSERT_TRUE(counts.contains(name)) << name;
+    // Every block has as many: two short models tell the size of a long one.
+    vit::VitOptions options = vit::named_options(name).value();
+    const int64_t depth = std::exchange(options.depth, 1);
+    const int64_t one = parameters(options);
+    options.depth = 2;
+    const int64_t block = parameters(options) - one;
+    EXPECT_EQ(one + (depth - 1) * block, counts.at(name).get<int64_t>()) << name;
+  }
 }
 
 TEST(VitParity, DeitTinyDistilledHasTimmsLogitsAndGradients) {

@@ -162,8 +162,13 @@ void fields(V&& visit, Like<vit::VitOptions> auto& o) {
   visit("pos_drop_rate", o.pos_drop_rate, below_one(), "Dropout after the position embedding");
   visit("proj_drop_rate", o.proj_drop_rate, below_one(), "Dropout of projections and MLP");
   visit("attn_drop_rate", o.attn_drop_rate, below_one(), "Dropout of attention weights");
-  visit("drop_path_rate", o.drop_path_rate, below_one(),
-        "Stochastic depth of the last block; linear from 0");
+  visit("drop_path_rate", o.drop_path_rate, below_one(), "Stochastic depth of the last block");
+  visit("drop_path_schedule", o.drop_path_schedule, one_of({"linear", "constant"}),
+        "Over the blocks: linear from 0, or constant (DeiT-III)");
+  visit("init_values", o.init_values, between(0, 1),
+        "LayerScale of every residual branch: 1e-4 DeiT-III, 1e-6 the same in timm; 0: none");
+  visit("no_embed_class", o.no_embed_class, anything(),
+        "Position embedding for the patches only (DeiT-III)");
   visit("cls_token_std", o.cls_token_std, positive(),
         "Init of the class token: 0.02 DeiT, 1e-6 timm 1.0");
 }

@@ -1,0 +1,29 @@
+// Pieces that several families share.
+#pragma once
+
+#include <string>
+
+#include "cnn/backbone.h"
+
+namespace umbra::cnn {
+
+// Without bias, and padded so that stride 1 keeps the size.
+torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
+                       int64_t groups = 1);
+
+// A block tells its output after and before its last activation.
+class Block : public torch::nn::Module {
+ public:
+  virtual Stage forward(const torch::Tensor& x) = 0;
+};
+
+// Runs a list of Blocks one after the other; the stage is the last one's.
+Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torch::Tensor& x);
+
+// Every convolution's weight from N(0, sqrt(2 / (k * k * out))).
+void init_convolutions(torch::nn::Module& network);
+
+// For networks whose blocks do not end in a batch norm before a sum.
+void refuse_zero_init(const CnnOptions& options);
+
+}  // namespace umbra::cnn

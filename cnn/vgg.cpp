@@ -1,0 +1,73 @@
+#include "cnn/vgg.h"
+
+#include "cnn/layers.h"
+
+namespace umbra::cnn {
+namespace {
+
+// The last activation is left to the caller.
+torch::nn::Sequential conv_block(int64_t in, int64_t width, int64_t convs) {
+  torch::nn::Sequential block;
+  for (int64_t i = 0; i < convs; ++i) {
+    if (i > 0) block->push_back(torch::nn::ReLU());
+    const auto conv3x3 = torch::nn::Conv2dOptions(i == 0 ? in : width, width, 3).padding(1);
+    block->push_back(torch::nn::Conv2d(conv3x3));
+    block->push_back(torch::nn::BatchNorm2d(width));
+  }
+  return block;
+}
+
+}  // namespace
+
+Vgg::Vgg(const VggDesign& design, const CnnOptions& options) {
+  refuse_zero_init(options);
+  int64_t width = options.in_chans;
+  for (size_t i = 0; i < design.convs.size(); ++i) {
+    const int64_t block_width = std::min<int64_t>(64 << i, 512);
+    blocks_.push_back(register_module(fmt::format("block{}", i),
+                                      conv_block(width, block_width, design.convs[i])));
+    width = block_width;
+  }
+  classifier_ = register_module("classifier", torch::nn::Linear(width, options.num_classes));
+  add_shadow_heads(options, width);
+  init_weights();
+}
+
+void Vgg::init_weights() {
+  init_convolutions(*this);
+  for (const auto& block : blocks_) {
+    for (const auto& module : *block) {
+      if (auto* conv = module.ptr()->as<torch::nn::Conv2dImpl>()) {
+        torch::nn::init::zeros_(conv->bias);
+      }
+    }
+  }
+  torch::nn::init::normal_(classifier_->weight, 0.0, 0.01);
+  torch::nn::init::zeros_(classifier_->bias);
+}
+
+CnnOutput Vgg::forward(const torch::Tensor& images) {
+  CnnOutput output;
+  torch::Tensor x = images;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const torch::Tensor pre = blocks_[i]->forward(x);
+    x = torch::relu(pre);
+    if (i > 0) output.stages.push_back({fmt::format("block{}", i), x, pre});
+    if (i < 3 || (i == 3 && images.size(2) == 64)) x = torch::max_pool2d(x, 2);
+  }
+  output.pooled = x.mean({2, 3});  // [B, D]
+  output.logits = classifier_(output.pooled);
+  run_shadow_heads(output);
+  return output;
+}
+
+Entries vgg_entries() {
+  const auto vgg = [](std::string name, std::vector<int64_t> convs) {
+    return entry<Vgg>(std::move(name), 32, VggDesign{std::move(convs)});
+  };
+  return {vgg("cifar_vgg8", {1, 1, 1, 1, 1}), vgg("cifar_vgg11", {1, 1, 2, 2, 2}),
+          vgg("cifar_vgg13", {2, 2, 2, 2, 2}), vgg("cifar_vgg16", {2, 2, 3, 3, 3}),
+          vgg("cifar_vgg19", {2, 2, 4, 4, 4})};
+}
+
+}  // namespace umbra::cnn

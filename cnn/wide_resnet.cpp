@@ -1,0 +1,90 @@
+#include "cnn/wide_resnet.h"
+
+#include "cnn/layers.h"
+
+namespace umbra::cnn {
+namespace {
+
+class WideBlock : public torch::nn::Module {
+ public:
+  WideBlock(int64_t in_width, int64_t width, int64_t stride) {
+    bn1 = register_module("bn1", torch::nn::BatchNorm2d(in_width));
+    conv1_ = register_module("conv1", conv(in_width, width, 3, stride));
+    bn2_ = register_module("bn2", torch::nn::BatchNorm2d(width));
+    conv2_ = register_module("conv2", conv(width, width, 3));
+    if (in_width != width) {
+      shortcut_ = register_module("convShortcut", conv(in_width, width, 1, stride));
+    }
+  }
+
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& normed) {
+    const torch::Tensor active = torch::relu(normed);
+    const torch::Tensor inner = torch::relu(bn2_(conv1_(active)));
+    return conv2_(inner) + (shortcut_ ? shortcut_(active) : x);
+  }
+
+  torch::nn::BatchNorm2d bn1{nullptr};
+
+ private:
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, shortcut_{nullptr};
+  torch::nn::BatchNorm2d bn2_{nullptr};
+};
+
+// The first batch norm after a stage is its pre.
+void give_pre(std::vector<Stage>& stages, const torch::Tensor& normed) {
+  if (!stages.empty() && !stages.back().pre.defined()) stages.back().pre = normed;
+}
+
+}  // namespace
+
+WideResNet::WideResNet(const WideResNetDesign& design, const CnnOptions& options) {
+  refuse_zero_init(options);
+  int64_t width = 16;
+  conv1_ = register_module("conv1", conv(options.in_chans, width, 3));
+  for (int64_t i = 0; i < 3; ++i) {
+    const int64_t stage_width = (16 << i) * design.widen;
+    torch::nn::ModuleList layer;
+    for (int64_t j = 0; j < (design.depth - 4) / 6; ++j) {
+      layer->push_back(std::make_shared<WideBlock>(width, stage_width, i > 0 && j == 0 ? 2 : 1));
+      width = stage_width;
+    }
+    const auto block =
+        register_module(fmt::format("block{}", i + 1), std::make_shared<torch::nn::Module>());
+    layers_.push_back(block->register_module("layer", layer));
+  }
+  bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
+  fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
+  add_shadow_heads(options, width);
+  init_convolutions(*this);
+  torch::nn::init::zeros_(fc_->bias);
+}
+
+CnnOutput WideResNet::forward(const torch::Tensor& images) {
+  CnnOutput output;
+  torch::Tensor x = conv1_(images);
+  for (const auto& layer : layers_) {
+    for (const auto& module : *layer) {
+      auto* block = module->as<WideBlock>();
+      const torch::Tensor normed = block->bn1(x);
+      give_pre(output.stages, normed);
+      x = block->forward(x, normed);
+    }
+    output.stages.push_back({fmt::format("block{}", output.stages.size() + 1), x, {}});
+  }
+  const torch::Tensor normed = bn1_(x);
+  give_pre(output.stages, normed);
+  output.pooled = torch::relu(normed).mean({2, 3});  // [B, D]
+  output.logits = fc_(output.pooled);
+  run_shadow_heads(output);
+  return output;
+}
+
+Entries wide_resnet_entries() {
+  const auto wrn = [](std::string name, int64_t depth, int64_t widen) {
+    return entry<WideResNet>(std::move(name), 32, WideResNetDesign{depth, widen});
+  };
+  return {wrn("wrn_16_1", 16, 1), wrn("wrn_16_2", 16, 2), wrn("wrn_40_1", 40, 1),
+          wrn("wrn_40_2", 40, 2)};
+}
+
+}  // namespace umbra::cnn

@@ -1,7 +1,13 @@
 #include "cnn/backbone.h"
 
+#include "cnn/cifar_mobilenet_v2.h"
+#include "cnn/cifar_resnet.h"
 #include "cnn/registry.h"
 #include "cnn/resnet.h"
+#include "cnn/shufflenet_v1.h"
+#include "cnn/shufflenet_v2.h"
+#include "cnn/vgg.h"
+#include "cnn/wide_resnet.h"
 
 namespace umbra::cnn {
 namespace {
@@ -24,7 +30,9 @@ TORCH_MODULE(MlpHead);
 const Entries& table() {
   static const Entries entries = [] {
     Entries all;
-    for (const Entries& family : {resnet_entries()}) {
+    for (const Entries& family :
+         {resnet_entries(), cifar_resnet_entries(), wide_resnet_entries(), vgg_entries(),
+          cifar_mobilenet_v2_entries(), shufflenet_v1_entries(), shufflenet_v2_entries()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

@@ -94,7 +94,7 @@ CifarResNet::CifarResNet(const CifarResNetDesign& design, const CnnOptions& opti
           make_block(design.bottleneck, width, design.widths[i], i > 0 && j == 0 ? 2 : 1));
       width = design.widths[i];
     }
-    layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
+    layers_.emplace_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   linear_ = register_module("linear", torch::nn::Linear(width, options.num_classes));
   add_shadow_heads(options, width);

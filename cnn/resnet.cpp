@@ -1,90 +1,167 @@
 #include "cnn/resnet.h"
 
+#include "cnn/layers.h"
+
 namespace umbra::cnn {
 namespace {
 
-torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-  return torch::nn::Conv2d(
-      torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false));
+using torch::nn::BatchNorm2d;
+
+class ResidualBlock : public Block {
+ public:
+  Stage forward(const torch::Tensor& x) override {
+    const torch::Tensor pre = residual(x) + (downsample_ ? downsample_->forward(x) : x);
+    return {"", torch::relu(pre), pre};
+  }
+  BatchNorm2d last_norm{nullptr};
+
+ protected:
+  ResidualBlock(int64_t in_width, int64_t width, int64_t stride, bool average) {
+    if (stride == 1 && in_width == width) return;
+    torch::nn::Sequential downsample;
+    if (average && stride == 1) {
+      downsample->push_back(torch::nn::Identity());
+    } else if (average) {
+      downsample->push_back(torch::nn::AvgPool2d(
+          torch::nn::AvgPool2dOptions(2).stride(stride).ceil_mode(true).count_include_pad(false)));
+    }
+    downsample->push_back(conv(in_width, width, 1, average ? 1 : stride));
+    downsample->push_back(BatchNorm2d(width));
+    downsample_ = downsample;
+  }
+  virtual torch::Tensor residual(const torch::Tensor& x) = 0;
+  // Last, so that names come in the references' order.
+  void register_downsample() {
+    if (downsample_) register_module("downsample", downsample_);
+  }
+
+ private:
+  torch::nn::Sequential downsample_{nullptr};
+};
+
+class BasicBlock : public ResidualBlock {
+ public:
+  BasicBlock(int64_t in_width, int64_t width, int64_t stride, bool average)
+      : ResidualBlock(in_width, width, stride, average) {
+    conv1_ = register_module("conv1", conv(in_width, width, 3, stride));
+    bn1_ = register_module("bn1", BatchNorm2d(width));
+    conv2_ = register_module("conv2", conv(width, width, 3));
+    last_norm = register_module("bn2", BatchNorm2d(width));
+    register_downsample();
+  }
+
+ private:
+  torch::Tensor residual(const torch::Tensor& x) override {
+    return last_norm(conv2_(torch::relu(bn1_(conv1_(x)))));
+  }
+
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
+  BatchNorm2d bn1_{nullptr};
+};
+
+class Bottleneck : public ResidualBlock {
+ public:
+  Bottleneck(int64_t in_width, int64_t inner, int64_t width, int64_t stride, bool average)
+      : ResidualBlock(in_width, width, stride, average) {
+    conv1_ = register_module("conv1", conv(in_width, inner, 1));
+    bn1_ = register_module("bn1", BatchNorm2d(inner));
+    conv2_ = register_module("conv2", conv(inner, inner, 3, stride));
+    bn2_ = register_module("bn2", BatchNorm2d(inner));
+    conv3_ = register_module("conv3", conv(inner, width, 1));
+    last_norm = register_module("bn3", BatchNorm2d(width));
+    register_downsample();
+  }
+
+ private:
+  torch::Tensor residual(const torch::Tensor& x) override {
+    const torch::Tensor inner = torch::relu(bn1_(conv1_(x)));
+    return last_norm(conv3_(torch::relu(bn2_(conv2_(inner)))));
+  }
+
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr};
+  BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
+};
+
+std::shared_ptr<ResidualBlock> make_block(const ResNetDesign& design, int64_t in_width,
+                                          int64_t width, int64_t stride) {
+  const bool average = design.kind == ResNetKind::kImageNetD;
+  if (design.bottleneck == 1) {
+    return std::make_shared<BasicBlock>(in_width, width, stride, average);
+  }
+  const int64_t inner = width / design.bottleneck;
+  return std::make_shared<Bottleneck>(in_width, inner, width, stride, average);
 }
 
-Entry imagenet_resnet(std::string name, std::vector<int64_t> blocks) {
+torch::nn::Sequential deep_stem(int64_t in_chans, int64_t width) {
+  const int64_t half = width / 2;
+  return torch::nn::Sequential(conv(in_chans, half, 3, 2), BatchNorm2d(half), torch::nn::ReLU(),
+                               conv(half, half, 3), BatchNorm2d(half), torch::nn::ReLU(),
+                               conv(half, width, 3));
+}
+
+Entry basic(std::string name, ResNetKind kind, std::vector<int64_t> blocks) {
   return entry<ResNet>(std::move(name), 224,
-                       ResNetDesign{64, true, {64, 128, 256, 512}, std::move(blocks)});
+                       ResNetDesign{kind, 64, {64, 128, 256, 512}, std::move(blocks)});
+}
+
+Entry bottleneck(std::string name, ResNetKind kind, std::vector<int64_t> blocks,
+                 int64_t narrowing = 4) {
+  return entry<ResNet>(
+      std::move(name), 224,
+      ResNetDesign{kind, 64, {256, 512, 1024, 2048}, std::move(blocks), narrowing});
 }
 
 // CIFAR ResNets of RepDistiller: (depth - 2) / 6 basic blocks in each of three stages.
 Entry cifar_resnet(std::string name, int64_t depth, int64_t widen = 1) {
   const int64_t n = (depth - 2) / 6;
   const int64_t stem = widen == 1 ? 16 : 32;
-  return entry<ResNet>(std::move(name), 32,
-                       ResNetDesign{stem, false, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}});
+  return entry<ResNet>(
+      std::move(name), 32,
+      ResNetDesign{ResNetKind::kCifar, stem, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}});
 }
 
 }  // namespace
 
-BasicBlockImpl::BasicBlockImpl(int64_t in_width, int64_t width, int64_t stride) {
-  conv1_ = register_module("conv1", conv(in_width, width, 3, stride));
-  bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
-  conv2_ = register_module("conv2", conv(width, width, 3, 1));
-  bn2 = register_module("bn2", torch::nn::BatchNorm2d(width));
-  if (stride != 1 || in_width != width) {
-    downsample_ = register_module(
-        "downsample",
-        torch::nn::Sequential(conv(in_width, width, 1, stride), torch::nn::BatchNorm2d(width)));
-  }
-}
-
-Stage BasicBlockImpl::forward(const torch::Tensor& x) {
-  const torch::Tensor shortcut = downsample_ ? downsample_->forward(x) : x;
-  const torch::Tensor inner = torch::relu(bn1_(conv1_(x)));
-  Stage stage;
-  stage.pre = bn2(conv2_(inner)) + shortcut;
-  stage.post = torch::relu(stage.pre);
-  return stage;
-}
-
-ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options)
-    : imagenet_stem_(design.imagenet_stem) {
+ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options) : kind_(design.kind) {
   int64_t width = design.stem_width;
-  conv1_ = register_module("conv1", imagenet_stem_ ? conv(options.in_chans, width, 7, 2)
-                                                   : conv(options.in_chans, width, 3, 1));
-  bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
+  if (kind_ == ResNetKind::kImageNetD) {
+    deep_conv1_ = register_module("conv1", deep_stem(options.in_chans, width));
+  } else {
+    conv1_ =
+        register_module("conv1", kind_ == ResNetKind::kCifar ? conv(options.in_chans, width, 3)
+                                                             : conv(options.in_chans, width, 7, 2));
+  }
+  bn1_ = register_module("bn1", BatchNorm2d(width));
   for (size_t i = 0; i < design.widths.size(); ++i) {
     torch::nn::ModuleList layer;
     for (int64_t j = 0; j < design.blocks[i]; ++j) {
-      layer->push_back(BasicBlock(width, design.widths[i], i > 0 && j == 0 ? 2 : 1));
+      layer->push_back(make_block(design, width, design.widths[i], i > 0 && j == 0 ? 2 : 1));
       width = design.widths[i];
     }
     layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
   add_shadow_heads(options, width);
-  init_weights(options.zero_init_residual);
+  init_convolutions(*this);
+  if (options.zero_init_residual) zero_init_residual();
 }
 
-void ResNet::init_weights(bool zero_init_residual) {
+void ResNet::zero_init_residual() {
   for (const auto& module : modules(/*include_self=*/false)) {
-    if (auto* conv = module->as<torch::nn::Conv2dImpl>()) {
-      torch::nn::init::kaiming_normal_(conv->weight, 0.0, torch::kFanOut, torch::kReLU);
-    } else if (auto* block = module->as<BasicBlockImpl>(); block && zero_init_residual) {
-      torch::nn::init::zeros_(block->bn2->weight);
+    if (auto* block = module->as<ResidualBlock>()) {
+      torch::nn::init::zeros_(block->last_norm->weight);
     }
   }
 }
 
 CnnOutput ResNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = torch::relu(bn1_(conv1_(images)));
-  if (imagenet_stem_) x = torch::max_pool2d(x, 3, 2, 1);
+  torch::Tensor x = deep_conv1_ ? deep_conv1_->forward(images) : conv1_(images);
+  x = torch::relu(bn1_(x));
+  if (kind_ != ResNetKind::kCifar) x = torch::max_pool2d(x, 3, 2, 1);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    Stage stage;
-    for (const auto& block : *layers_[i]) {
-      stage = block->as<BasicBlockImpl>()->forward(x);
-      x = stage.post;
-    }
-    stage.name = fmt::format("layer{}", i + 1);
-    output.stages.push_back(std::move(stage));
+    output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
+    x = output.stages.back().post;
   }
   output.pooled = x.mean({2, 3});  // [B, D]
   output.logits = fc_(output.pooled);
@@ -93,6 +170,7 @@ CnnOutput ResNet::forward(const torch::Tensor& images) {
 }
 
 Entries resnet_entries() {
+  using enum ResNetKind;
   return {
       cifar_resnet("resnet8", 8),
       cifar_resnet("resnet14", 14),
@@ -103,8 +181,15 @@ Entries resnet_entries() {
       cifar_resnet("resnet110", 110),
       cifar_resnet("resnet8x4", 8, 4),
       cifar_resnet("resnet32x4", 32, 4),
-      imagenet_resnet("resnet18", {2, 2, 2, 2}),
-      imagenet_resnet("resnet34", {3, 4, 6, 3}),
+      basic("resnet18", kImageNet, {2, 2, 2, 2}),
+      basic("resnet34", kImageNet, {3, 4, 6, 3}),
+      bottleneck("resnet50", kImageNet, {3, 4, 6, 3}),
+      bottleneck("resnet101", kImageNet, {3, 4, 23, 3}),
+      bottleneck("wide_resnet50_2", kImageNet, {3, 4, 6, 3}, 2),
+      basic("resnet18d", kImageNetD, {2, 2, 2, 2}),
+      basic("resnet34d", kImageNetD, {3, 4, 6, 3}),
+      bottleneck("resnet50d", kImageNetD, {3, 4, 6, 3}),
+      bottleneck("resnet101d", kImageNetD, {3, 4, 23, 3}),
   };
 }
 

@@ -1,6 +1,6 @@
-// Residual networks of basic blocks (He et al., 2016): ImageNet's resnet18 and resnet34 with
-// torchvision's parameter names, and the CIFAR family of RepDistiller (resnet8 ... resnet110,
-// resnet8x4, resnet32x4).
+// Residual networks (He et al., 2016): ImageNet's with torchvision's parameter names, their D
+// variants (He et al., 2019) with timm's, and the CIFAR family of RepDistiller (resnet8 ...
+// resnet110, resnet8x4, resnet32x4).
 #pragma once
 
 #include <vector>
@@ -10,26 +10,20 @@
 
 namespace umbra::cnn {
 
-// What the two families differ in.
+enum class ResNetKind {
+  kCifar,      // stem: one 3x3 of stride 1
+  kImageNet,   // stem: 7x7 of stride 2, 3x3 max-pool of stride 2
+  kImageNetD,  // stem: three 3x3, max-pool; shortcuts average before their 1x1 instead of striding
+};
+
+// What the families differ in.
 struct ResNetDesign {
-  int64_t stem_width = 64;
-  bool imagenet_stem = true;  // 7x7 stride 2 and 3x3 max-pool stride 2; else one 3x3 stride 1
-  std::vector<int64_t> widths;
+  ResNetKind kind;
+  int64_t stem_width;
+  std::vector<int64_t> widths;  // of the stages' outputs
   std::vector<int64_t> blocks;
+  int64_t bottleneck = 1;  // how much narrower a block is inside; 1: basic blocks of two 3x3
 };
-
-class BasicBlockImpl : public torch::nn::Module {
- public:
-  BasicBlockImpl(int64_t in_width, int64_t width, int64_t stride);
-  Stage forward(const torch::Tensor& x);  // post and pre of the block's last activation
-  torch::nn::BatchNorm2d bn2{nullptr};
-
- private:
-  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
-  torch::nn::BatchNorm2d bn1_{nullptr};
-  torch::nn::Sequential downsample_{nullptr};
-};
-TORCH_MODULE(BasicBlock);
 
 class ResNet : public Backbone {
  public:
@@ -38,10 +32,11 @@ class ResNet : public Backbone {
   const torch::nn::Linear& classifier() const override { return fc_; }
 
  private:
-  void init_weights(bool zero_init_residual);
+  void zero_init_residual();
 
-  bool imagenet_stem_;
+  ResNetKind kind_;
   torch::nn::Conv2d conv1_{nullptr};
+  torch::nn::Sequential deep_conv1_{nullptr};  // instead of conv1_, under its name
   torch::nn::BatchNorm2d bn1_{nullptr};
   std::vector<torch::nn::ModuleList> layers_;
   torch::nn::Linear fc_{nullptr};

@@ -50,7 +50,7 @@ ShuffleNetV1::ShuffleNetV1(const ShuffleNetV1Design& design, const CnnOptions& o
       layer->push_back(std::make_shared<ShuffleUnit>(width, branch, j == 0 ? 2 : 1, design.groups));
       width = design.widths[i];
     }
-    layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
+    layers_.emplace_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   linear_ = register_module("linear", torch::nn::Linear(width, options.num_classes));
   add_shadow_heads(options, width);

@@ -79,7 +79,7 @@ CifarShuffleNetV2::CifarShuffleNetV2(const CifarShuffleNetV2Design& design,
     for (int64_t j = 0; j < design.units[i]; ++j) {
       layer->push_back(std::make_shared<BasicUnit>(width));
     }
-    layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
+    layers_.emplace_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   conv2_ = register_module("conv2", conv(width, design.last_width, 1));
   bn2_ = register_module("bn2", torch::nn::BatchNorm2d(design.last_width));

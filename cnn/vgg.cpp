@@ -24,8 +24,8 @@ Vgg::Vgg(const VggDesign& design, const CnnOptions& options) {
   int64_t width = options.in_chans;
   for (size_t i = 0; i < design.convs.size(); ++i) {
     const int64_t block_width = std::min<int64_t>(64 << i, 512);
-    blocks_.push_back(register_module(fmt::format("block{}", i),
-                                      conv_block(width, block_width, design.convs[i])));
+    blocks_.emplace_back(register_module(fmt::format("block{}", i),
+                                         conv_block(width, block_width, design.convs[i])));
     width = block_width;
   }
   classifier_ = register_module("classifier", torch::nn::Linear(width, options.num_classes));

@@ -50,7 +50,7 @@ WideResNet::WideResNet(const WideResNetDesign& design, const CnnOptions& options
     }
     const auto block =
         register_module(fmt::format("block{}", i + 1), std::make_shared<torch::nn::Module>());
-    layers_.push_back(block->register_module("layer", layer));
+    layers_.emplace_back(block->register_module("layer", layer));
   }
   bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
   fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));

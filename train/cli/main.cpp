@@ -37,6 +37,9 @@ int run(int argc, char** argv) {
   add_data_command(app);
   add_bench_command(app);
   add_models_command(app);
+  add_inspect_command(app);
+  add_export_command(app);
+  add_forward_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -53,7 +53,6 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
   }
   ModelOptions model;
   model.name = options.model;
-  model.num_classes = config.model.num_classes;
   model.in_chans = config.model.in_chans;
   SavedModel saved;
   if (!options.mean.empty() && options.mean.size() != config.augment.mean.size()) {
@@ -67,14 +66,7 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
     model.vit = *vit;
     model.vit.img_size = saved.input.image_size;
   }
-  const TensorMap weights = read_safetensors(options.path);
-  for (const char* head : {"head.weight", "fc.weight"}) {
-    if (const auto found = weights.find(head); found != weights.end()) {
-      model.num_classes = found->second.size(0);
-    }
-  }
-  saved.model = create_model(model);
-  load_state(saved.model->module(), weights);
+  saved.model = open_file_model(options.path, model);
   saved.description = options.path;
   return saved;
 }

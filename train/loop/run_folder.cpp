@@ -73,6 +73,25 @@ bool is_run_path(const std::string& path) {
                   : fmt::format("{}: no such run folder, checkpoint or weight file", path));
 }
 
+namespace {
+
+// Rows of the tensor that the class head of such a model is called.
+int64_t class_count(ModelOptions options, const TensorMap& weights) {
+  options.num_classes = 1;
+  const std::unique_ptr<Model> model = create_model(options);
+  const torch::Tensor& head = model->classifier()->weight;
+  for (const auto& [name, tensor] : state_of(model->module())) {
+    if (!tensor.is_same(head)) continue;
+    const auto found = weights.find(name);
+    if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
+    throw Error(fmt::format("there is no {}, the class head of {}: is it another model?", name,
+                            options.name));
+  }
+  TORCH_CHECK(false, options.name, " does not register its class head");
+}
+
+}  // namespace
+
 SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
                           const std::string& weights) {
   const Located located = locate(path, checkpoint);
@@ -89,6 +108,18 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   saved.model = create_model(config.model);
   load_state(saved.model->module(), read_checkpoint(located.checkpoint, {group}).tensors.at(group));
   return saved;
+}
+
+std::unique_ptr<Model> open_file_model(const std::string& path, ModelOptions options) {
+  const TensorMap weights = read_safetensors(path);
+  if (options.num_classes == 0) options.num_classes = class_count(options, weights);
+  std::unique_ptr<Model> model = create_model(options);
+  try {
+    load_state(model->module(), weights);
+  } catch (const Error& error) {
+    throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
+  }
+  return model;
 }
 
 TensorMap read_weights(const std::string& path) {

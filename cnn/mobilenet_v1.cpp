@@ -1,0 +1,103 @@
+#include "cnn/mobilenet_v1.h"
+
+#include "cnn/layers.h"
+
+namespace umbra::cnn {
+namespace {
+
+using torch::nn::BatchNorm2d;
+
+constexpr int64_t kStemWidth = 32;
+struct Shape {
+  int64_t width, stride;
+};
+constexpr std::array<Shape, 13> kBlocks = {{{64, 1},
+                                            {128, 2},
+                                            {128, 1},
+                                            {256, 2},
+                                            {256, 1},
+                                            {512, 2},
+                                            {512, 1},
+                                            {512, 1},
+                                            {512, 1},
+                                            {512, 1},
+                                            {512, 1},
+                                            {1024, 2},
+                                            {1024, 1}}};
+constexpr std::array<size_t, 4> kTaps = {3, 5, 11,
+                                         13};  // indices into `model`, where 0 is the stem
+
+// A convolution of stride 2, batch norm and ReLU.
+class Stem : public Block {
+ public:
+  explicit Stem(int64_t in_chans) {
+    conv_ = register_module("0", conv(in_chans, kStemWidth, 3, 2));
+    bn_ = register_module("1", BatchNorm2d(kStemWidth));
+  }
+  Stage forward(const torch::Tensor& x) override {
+    const torch::Tensor pre = bn_(conv_(x));
+    return {"", torch::relu(pre), pre};
+  }
+
+ private:
+  torch::nn::Conv2d conv_{nullptr};
+  BatchNorm2d bn_{nullptr};
+};
+
+// Depthwise, then pointwise, each with batch norm and ReLU.
+class SeparableBlock : public Block {
+ public:
+  SeparableBlock(int64_t in_width, int64_t width, int64_t stride) {
+    depthwise_ = register_module("0", conv(in_width, in_width, 3, stride, in_width));
+    bn1_ = register_module("1", BatchNorm2d(in_width));
+    pointwise_ = register_module("3", conv(in_width, width, 1));
+    bn2_ = register_module("4", BatchNorm2d(width));
+  }
+  Stage forward(const torch::Tensor& x) override {
+    const torch::Tensor pre = bn2_(pointwise_(torch::relu(bn1_(depthwise_(x)))));
+    return {"", torch::relu(pre), pre};
+  }
+
+ private:
+  torch::nn::Conv2d depthwise_{nullptr}, pointwise_{nullptr};
+  BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
+};
+
+bool is_tapped(size_t index) { return std::find(kTaps.begin(), kTaps.end(), index) != kTaps.end(); }
+
+}  // namespace
+
+MobileNetV1::MobileNetV1(const MobileNetV1Design&, const CnnOptions& options) {
+  refuse_zero_init(options);
+  model_->push_back(std::make_shared<Stem>(options.in_chans));
+  int64_t width = kStemWidth;
+  for (const Shape& block : kBlocks) {
+    model_->push_back(std::make_shared<SeparableBlock>(width, block.width, block.stride));
+    width = block.width;
+  }
+  register_module("model", model_);
+  fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
+  add_shadow_heads(options, width);
+}
+
+CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
+  CnnOutput output;
+  torch::Tensor x = images;
+  for (size_t i = 0; i < model_->size(); ++i) {
+    Stage stage = model_[i]->as<Block>()->forward(x);
+    x = stage.post;
+    if (!is_tapped(i)) continue;
+    stage.name = fmt::format("model.{}", i);
+    output.stages.push_back(std::move(stage));
+  }
+  output.pooled = x.mean({2, 3});  // [B, D]
+  output.logits = fc_(output.pooled);
+  run_shadow_heads(output);
+  return output;
+}
+
+Entries mobilenet_v1_entries() {
+  return {entry<MobileNetV1>("mobilenetv1", 224, MobileNetV1Design{})};
+}
+
+}  // namespace umbra::cnn

@@ -1,0 +1,172 @@
+#include "cnn/mobilenet_v2.h"
+
+#include "cnn/init.h"
+#include "cnn/layers.h"
+
+namespace umbra::cnn {
+namespace {
+
+using torch::nn::BatchNorm2d;
+using torch::nn::Conv2d;
+
+constexpr int64_t kStemWidth = 32;
+constexpr int64_t kHeadWidth = 1280;
+constexpr std::array<int64_t, 7> kStrides = {1, 2, 2, 2, 1, 2, 1};
+constexpr int64_t kExpansion = 6;  // of all stages but the first, which has none
+
+BatchNorm2d norm(int64_t width, bool tensorflow) {
+  return BatchNorm2d(torch::nn::BatchNorm2dOptions(width).eps(tensorflow ? 1e-3 : 1e-5));
+}
+
+// What TensorFlow's 'same' adds on both sides together; the smaller half goes first.
+int64_t same_padding(int64_t side, int64_t kernel, int64_t stride) {
+  return std::max<int64_t>(((side + stride - 1) / stride - 1) * stride + kernel - side, 0);
+}
+
+// A strided convolution; TensorFlow's padding depends on the image.
+class StridedConvImpl : public torch::nn::Conv2dImpl {
+ public:
+  StridedConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t groups,
+                  bool tensorflow)
+      : Conv2dImpl(torch::nn::Conv2dOptions(in, out, kernel)
+                       .stride(stride)
+                       .padding(tensorflow && stride > 1 ? 0 : kernel / 2)
+                       .groups(groups)
+                       .bias(false)),
+        kernel_(kernel),
+        stride_(stride),
+        pad_(tensorflow && stride > 1) {}
+
+  torch::Tensor forward(const torch::Tensor& x) {
+    if (!pad_) return Conv2dImpl::forward(x);
+    const int64_t rows = same_padding(x.size(2), kernel_, stride_);
+    const int64_t columns = same_padding(x.size(3), kernel_, stride_);
+    return Conv2dImpl::forward(
+        torch::constant_pad_nd(x, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2}));
+  }
+
+ private:
+  int64_t kernel_, stride_;
+  bool pad_;
+};
+TORCH_MODULE(StridedConv);
+
+struct BlockShape {
+  int64_t in, out, kernel, stride;
+  bool tensorflow;
+};
+
+// Depthwise, then pointwise: the first stage's block.
+class SeparableBlock : public Block {
+ public:
+  explicit SeparableBlock(const BlockShape& s) {
+    conv_dw_ =
+        register_module("conv_dw", StridedConv(s.in, s.in, s.kernel, s.stride, s.in, s.tensorflow));
+    bn1_ = register_module("bn1", norm(s.in, s.tensorflow));
+    conv_pw_ = register_module("conv_pw", conv(s.in, s.out, 1));
+    bn2_ = register_module("bn2", norm(s.out, s.tensorflow));
+  }
+
+  Stage forward(const torch::Tensor& x) override {
+    const torch::Tensor y = bn2_(conv_pw_(torch::relu6(bn1_(conv_dw_(x)))));
+    return {"", y, y};
+  }
+
+ private:
+  StridedConv conv_dw_{nullptr};
+  Conv2d conv_pw_{nullptr};
+  BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
+};
+
+// Expand, depthwise, project; with a shortcut where the shape stays.
+class InvertedResidual : public Block {
+ public:
+  explicit InvertedResidual(const BlockShape& s) : shortcut_(s.stride == 1 && s.in == s.out) {
+    const int64_t inner = kExpansion * s.in;
+    conv_pw_ = register_module("conv_pw", conv(s.in, inner, 1));
+    bn1_ = register_module("bn1", norm(inner, s.tensorflow));
+    conv_dw_ = register_module("conv_dw",
+                               StridedConv(inner, inner, s.kernel, s.stride, inner, s.tensorflow));
+    bn2_ = register_module("bn2", norm(inner, s.tensorflow));
+    conv_pwl_ = register_module("conv_pwl", conv(inner, s.out, 1));
+    bn3_ = register_module("bn3", norm(s.out, s.tensorflow));
+  }
+
+  Stage forward(const torch::Tensor& x) override {
+    torch::Tensor y = torch::relu6(bn1_(conv_pw_(x)));
+    y = torch::relu6(bn2_(conv_dw_(y)));
+    y = bn3_(conv_pwl_(y));
+    if (shortcut_) y = y + x;
+    return {"", y, y};
+  }
+
+ private:
+  bool shortcut_;
+  StridedConv conv_dw_{nullptr};
+  Conv2d conv_pw_{nullptr}, conv_pwl_{nullptr};
+  BatchNorm2d bn1_{nullptr}, bn2_{nullptr}, bn3_{nullptr};
+};
+
+// The last stage of its resolution.
+bool ends_resolution(size_t stage) {
+  return stage + 1 == kStrides.size() || kStrides.at(stage + 1) == 2;
+}
+
+}  // namespace
+
+MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& options) {
+  refuse_zero_init(options);
+  conv_stem_ = torch::nn::AnyModule(register_module(
+      "conv_stem", StridedConv(options.in_chans, kStemWidth, 3, 2, 1, design.tensorflow)));
+  bn1_ = register_module("bn1", norm(kStemWidth, design.tensorflow));
+  torch::nn::ModuleList blocks;
+  int64_t width = kStemWidth;
+  for (size_t i = 0; i < design.widths.size(); ++i) {
+    torch::nn::ModuleList stage;
+    for (int64_t j = 0; j < design.blocks[i]; ++j) {
+      const BlockShape shape{width, design.widths[i], design.kernels[i], j == 0 ? kStrides[i] : 1,
+                             design.tensorflow};
+      if (i == 0) {
+        stage->push_back(std::make_shared<SeparableBlock>(shape));
+      } else {
+        stage->push_back(std::make_shared<InvertedResidual>(shape));
+      }
+      width = design.widths[i];
+    }
+    blocks->push_back(stage);
+    stages_.push_back(stage);
+  }
+  register_module("blocks", blocks);
+  conv_head_ = register_module("conv_head", conv(width, kHeadWidth, 1));
+  bn2_ = register_module("bn2", norm(kHeadWidth, design.tensorflow));
+  classifier_ = register_module("classifier", torch::nn::Linear(kHeadWidth, options.num_classes));
+  add_shadow_heads(options, kHeadWidth);
+  init_weights();
+}
+
+void MobileNetV2::init_weights() {
+  init_grouped_convolutions(*this);
+  const double range = 1.0 / std::sqrt(static_cast<double>(classifier_->weight.size(0)));
+  torch::nn::init::uniform_(classifier_->weight, -range, range);
+  torch::nn::init::zeros_(classifier_->bias);
+}
+
+CnnOutput MobileNetV2::forward(const torch::Tensor& images) {
+  CnnOutput output;
+  torch::Tensor x = torch::relu6(bn1_(conv_stem_.forward(images)));
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    Stage stage = run_layer(stages_[i], fmt::format("blocks.{}", i), x);
+    x = stage.post;
+    if (ends_resolution(i)) output.stages.push_back(std::move(stage));
+  }
+  output.pooled = torch::relu6(bn2_(conv_head_(x))).mean({2, 3});  // [B, D]
+  output.logits = classifier_(output.pooled);
+  run_shadow_heads(output);
+  return output;
+}
+
+Entries mobilenet_v2_entries() {
+  return {entry<MobileNetV2>("mobilenetv2_100", 224, MobileNetV2Design{})};
+}
+
+}  // namespace umbra::cnn

@@ -1,0 +1,140 @@
+#include "cnn/regnet.h"
+
+#include "cnn/init.h"
+#include "cnn/layers.h"
+
+namespace umbra::cnn {
+namespace {
+
+constexpr int64_t kStemWidth = 32;
+
+class ConvNormImpl : public torch::nn::Module {
+ public:
+  ConvNormImpl(int64_t in_width, int64_t width, int64_t kernel, int64_t stride = 1,
+               int64_t groups = 1) {
+    conv_ = register_module("conv", conv(in_width, width, kernel, stride, groups));
+    bn = register_module("bn", torch::nn::BatchNorm2d(width));
+  }
+  torch::Tensor forward(const torch::Tensor& x) { return bn(conv_(x)); }
+  torch::nn::BatchNorm2d bn{nullptr};
+
+ private:
+  torch::nn::Conv2d conv_{nullptr};
+};
+TORCH_MODULE(ConvNorm);
+
+class SqueezeExciteImpl : public torch::nn::Module {
+ public:
+  SqueezeExciteImpl(int64_t width, int64_t squeezed) {
+    using Options = torch::nn::Conv2dOptions;
+    fc1_ = register_module("fc1", torch::nn::Conv2d(Options(width, squeezed, 1)));
+    fc2_ = register_module("fc2", torch::nn::Conv2d(Options(squeezed, width, 1)));
+  }
+  torch::Tensor forward(const torch::Tensor& x) {
+    const torch::Tensor mean = x.mean({2, 3}, /*keepdim=*/true);  // [B, C, 1, 1]
+    return x * torch::sigmoid(fc2_(torch::relu(fc1_(mean))));
+  }
+
+ private:
+  torch::nn::Conv2d fc1_{nullptr}, fc2_{nullptr};
+};
+TORCH_MODULE(SqueezeExcite);
+
+Entry regnety(std::string name, RegNetDesign design) {
+  return entry<RegNet>(std::move(name), 224, design);
+}
+
+}  // namespace
+
+class RegNetBlock : public Block {
+ public:
+  RegNetBlock(int64_t in_width, int64_t width, int64_t stride, int64_t group_width) {
+    conv1_ = register_module("conv1", ConvNorm(in_width, width, 1));
+    conv2_ = register_module("conv2", ConvNorm(width, width, 3, stride, width / group_width));
+    se_ = register_module("se", SqueezeExcite(width, in_width / 4));
+    conv3_ = register_module("conv3", ConvNorm(width, width, 1));
+    if (stride != 1 || in_width != width) {
+      downsample_ = register_module("downsample", ConvNorm(in_width, width, 1, stride));
+    }
+  }
+
+  Stage forward(const torch::Tensor& x) override {
+    const torch::Tensor inner = se_(torch::relu(conv2_(torch::relu(conv1_(x)))));
+    const torch::Tensor pre = conv3_(inner) + (downsample_ ? downsample_(x) : x);
+    return {"", torch::relu(pre), pre};
+  }
+
+  torch::nn::BatchNorm2d& last_norm() { return conv3_->bn; }
+
+ private:
+  ConvNorm conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr}, downsample_{nullptr};
+  SqueezeExcite se_{nullptr};
+};
+
+RegNet::RegNet(const RegNetDesign& design, const CnnOptions& options) {
+  const auto stem = register_module("stem", std::make_shared<torch::nn::Module>());
+  stem_conv_ = stem->register_module("conv", conv(options.in_chans, kStemWidth, 3, 2));
+  stem_bn_ = stem->register_module("bn", torch::nn::BatchNorm2d(kStemWidth));
+  int64_t width = kStemWidth;
+  for (size_t i = 0; i < design.widths.size(); ++i) {
+    const auto stage =
+        register_module(fmt::format("s{}", i + 1), std::make_shared<torch::nn::Module>());
+    auto& blocks = stages_.emplace_back();
+    for (int64_t j = 0; j < design.blocks[i]; ++j) {
+      blocks.push_back(
+          stage->register_module(fmt::format("b{}", j + 1),
+                                 std::make_shared<RegNetBlock>(
+                                     width, design.widths[i], j == 0 ? 2 : 1, design.group_width)));
+      width = design.widths[i];
+    }
+  }
+  const auto head = register_module("head", std::make_shared<torch::nn::Module>());
+  fc_ = head->register_module("fc", torch::nn::Linear(width, options.num_classes));
+  add_shadow_heads(options, width);
+  init_weights(options.zero_init_residual);
+}
+
+void RegNet::init_weights(bool zero_init_residual) {
+  init_grouped_convolutions(*this);
+  torch::nn::init::normal_(fc_->weight, 0.0, 0.01);
+  torch::nn::init::zeros_(fc_->bias);
+  if (!zero_init_residual) return;
+  for (const auto& blocks : stages_) {
+    for (const auto& block : blocks) torch::nn::init::zeros_(block->last_norm()->weight);
+  }
+}
+
+CnnOutput RegNet::forward(const torch::Tensor& images) {
+  CnnOutput output;
+  torch::Tensor x = torch::relu(stem_bn_(stem_conv_(images)));
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    Stage stage;
+    for (const auto& block : stages_[i]) {
+      stage = block->forward(x);
+      x = stage.post;
+    }
+    stage.name = fmt::format("s{}", i + 1);
+    output.stages.push_back(std::move(stage));
+  }
+  output.pooled = x.mean({2, 3});  // [B, D]
+  output.logits = fc_(output.pooled);
+  run_shadow_heads(output);
+  return output;
+}
+
+Entries regnet_entries() {
+  return {
+      regnety("regnety_004", {8, {48, 104, 208, 440}, {1, 3, 6, 6}}),
+      regnety("regnety_006", {16, {48, 112, 256, 608}, {1, 3, 7, 4}}),
+      regnety("regnety_008", {16, {64, 128, 320, 768}, {1, 3, 8, 2}}),
+      regnety("regnety_016", {24, {48, 120, 336, 888}, {2, 6, 17, 2}}),
+      regnety("regnety_032", {24, {72, 216, 576, 1512}, {2, 5, 13, 1}}),
+      regnety("regnety_040", {64, {128, 192, 512, 1088}, {2, 6, 12, 2}}),
+      regnety("regnety_064", {72, {144, 288, 576, 1296}, {2, 7, 14, 2}}),
+      regnety("regnety_080", {56, {168, 448, 896, 2016}, {2, 4, 10, 1}}),
+      regnety("regnety_120", {112, {224, 448, 896, 2240}, {2, 5, 11, 1}}),
+      regnety("regnety_160", {112, {224, 448, 1232, 3024}, {2, 4, 11, 1}}),
+  };
+}
+
+}  // namespace umbra::cnn

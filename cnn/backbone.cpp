@@ -2,7 +2,12 @@
 
 #include "cnn/cifar_mobilenet_v2.h"
 #include "cnn/cifar_resnet.h"
+#include "cnn/convnext.h"
+#include "cnn/efficientnet_lite.h"
+#include "cnn/mobilenet_v1.h"
+#include "cnn/mobilenet_v2.h"
 #include "cnn/registry.h"
+#include "cnn/regnet.h"
 #include "cnn/resnet.h"
 #include "cnn/shufflenet_v1.h"
 #include "cnn/shufflenet_v2.h"
@@ -32,7 +37,9 @@ const Entries& table() {
     Entries all;
     for (const Entries& family :
          {resnet_entries(), cifar_resnet_entries(), wide_resnet_entries(), vgg_entries(),
-          cifar_mobilenet_v2_entries(), shufflenet_v1_entries(), shufflenet_v2_entries()}) {
+          cifar_mobilenet_v2_entries(), shufflenet_v1_entries(), shufflenet_v2_entries(),
+          regnet_entries(), mobilenet_v1_entries(), mobilenet_v2_entries(),
+          efficientnet_lite_entries(), convnext_entries()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL
@@ -35,8 +36,10 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from parity_cifar_zoo import make_cifar_zoo
 from parity_decode import make_decode
 from parity_images import photograph
+from parity_imagenet_zoo import fill, make_imagenet_zoo
 from parity_pixel_ops import make_pixel_ops
 from parity_policy import make_policy
 from parity_resize import make_resize
@@ -262,6 +265,15 @@ def make_cnn(out):
     out.save("resnet8x4", record_cnn(resnet8x4, randn(4, 3, 32, 32, seed=27), 28))
     out.facts["cnn"] = {"resnet18": 1000, "resnet20": 100, "resnet8x4": 100}
     make_shadow_branch(out, resnet8x4)
+    with torch.device("meta"):
+        names = {f"resnet{depth}": (depth, (16, 16, 32, 64)) for depth in (8, 14, 20, 32, 44, 56, 110)}
+        names |= {f"resnet{depth}x4": (depth, (32, 64, 128, 256)) for depth in (8, 32)}
+        out.facts["cifar_resnets"] = {
+            name: sum(p.numel() for p in CifarResNet(depth, widths, 100).parameters())
+            for name, (depth, widths) in names.items()}
+    tools = SimpleNamespace(randn=randn, randomize=randomize, record_cnn=record_cnn, fill=fill)
+    make_cifar_zoo(out, tools)
+    make_imagenet_zoo(out, tools)
 
 
 def conv_bn_relu(in_width, width, kernel, stride):

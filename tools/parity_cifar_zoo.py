@@ -222,9 +222,9 @@ ZOO = {
 
 # Those whose numbers are stored. The others differ from one of these in depth or width; their
 # names and shapes are stored all the same.
-RECORDED = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "cifar_vgg8", "cifar_vgg13",
-            "cifar_mobilenetv2_050", "shufflenetv1", "cifar_shufflenetv2", "cifar_resnet50",
-            "resnet20_a")
+# One of each family at least.
+RECORDED = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "cifar_vgg8", "cifar_mobilenetv2_050",
+            "shufflenetv1", "cifar_shufflenetv2", "resnet20_a")
 
 NUM_CLASSES = 10
 
@@ -249,9 +249,16 @@ def record(name, seed, tools):
 
 
 def make_cifar_zoo(out, tools, names=RECORDED):
-    """`tools` has randn, randomize and record_cnn."""
-    facts = {}
+    """`tools` has randn, randomize, record_cnn, and fill of parity_imagenet_zoo."""
+    noise = tools.randn(65537, seed=999)
+    facts, filled = {}, dict(noise=noise, input=tools.randn(2, 3, 32, 32, seed=998))
     for i, (name, describe) in enumerate(ZOO.items()):
+        net = Net(describe, NUM_CLASSES).eval()
+        with torch.no_grad():
+            logits, pres = tools.fill(net, noise)(filled["input"])
+        filled[f"{name}/logits"] = logits
+        filled.update({f"{name}/pre/{k}": pre.clone() for k, pre in enumerate(pres)})
+        filled.update({f"{name}/post/{k}": post.clone() for k, post in enumerate(net.posts)})
         net = Net(describe, 100)
         facts[name] = dict(
             num_classes=NUM_CLASSES, recorded=name in names,
@@ -260,4 +267,5 @@ def make_cifar_zoo(out, tools, names=RECORDED):
         if name in names:
             tensors, facts[name]["zero_gradients"] = record(name, 1000 + 10 * i, tools)
             out.save(name, tensors)
+    out.save("cifar_zoo", filled)
     out.facts["cifar_zoo"] = facts

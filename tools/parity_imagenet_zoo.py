@@ -2,7 +2,8 @@
 
 Two kinds of record. RECORDED are small enough to be stored whole, with weights, gradients and
 statistics. For every network of ZOO only logits and stages are stored: its weights are made on both
-sides by `fill`, from the one tensor `noise` of the file.
+sides by `fill`, from the one tensor `noise` of the file. Where torchvision has other names, its own
+network is recorded once more, filled in the order of those names.
 """
 
 import timm
@@ -80,6 +81,10 @@ NARROW = {
 RECORDED = ("regnety_004", "mobilenetv1", "mobilenetv2_100", "tf_efficientnet_lite0",
             "narrow_resnet_d", "narrow_convnext")
 
+# Ours and torchvision's name of networks whose tensors torchvision calls otherwise.
+TORCHVISION = {"regnety_004": "regnet_y_400mf", "mobilenetv2_100": "mobilenet_v2",
+               "convnext_tiny": "convnext_tiny"}
+
 
 def fill(model, noise):
     """Tensor k of the sorted state is `noise`, read round and round from position 7919 * k, then
@@ -106,7 +111,7 @@ def fill(model, noise):
 
 
 class Staged(nn.Module):
-    """Logits, and what each stage gives before its last ReLU, which is its output if it has none."""
+    """Logits, and what each stage gives before its last ReLU, or at its end if it has none."""
 
     def __init__(self, model, stages, ends_in_relu):
         super().__init__()
@@ -119,7 +124,7 @@ class Staged(nn.Module):
                     lambda _, inputs, stage=stage: self.sums.update({stage: inputs[0].clone()}))
             else:
                 module.register_forward_hook(
-                    lambda _, inputs, output, stage=stage: self.sums.update({stage: output.clone()}))
+                    lambda _, __, output, stage=stage: self.sums.update({stage: output.clone()}))
         self.stages = stages
 
     def forward(self, images):
@@ -153,11 +158,16 @@ def make_imagenet_zoo(out, tools):
             parameters = sum(p.numel() for p in make(1000).parameters())
             model = make(NUM_CLASSES)
         with torch.no_grad():
-            model = fill(model.to_empty(device="cpu"), noise)
-            logits, sums = Staged(model.eval(), stages, ends_in_relu)(images)
+            model = fill(model.to_empty(device="cpu"), noise).eval()
+            logits, sums = Staged(model, stages, ends_in_relu)(images)
         tensors[f"{name}/logits"] = logits
         tensors.update({f"{name}/stage/{i}": total for i, total in enumerate(sums)})
         facts[name] = dict(parameters=parameters, stages=stages, ends_in_relu=ends_in_relu,
                            recorded=name in RECORDED, num_classes=NUM_CLASSES)
+    for name, theirs in TORCHVISION.items():
+        with torch.no_grad():
+            model = fill(from_torchvision(theirs)(NUM_CLASSES), noise).eval()
+            tensors[f"{name}/torchvision_logits"] = model(images)
+        facts[name]["torchvision_names"] = sorted(model.state_dict())
     out.save("imagenet_zoo", tensors)
     out.facts["imagenet_zoo"] = facts

@@ -91,7 +91,7 @@ nlohmann::json to_json(const Part& part) {
           {"broken", broken}};
 }
 
-void print_part(const Part& part) {
+void print_part(const Part& part, bool decoded) {
   const auto range = [](const DataReport::Range& r) {
     return r.min == r.max ? std::to_string(r.min)
                           : fmt::format("{} to {} (median {})", r.min, r.max, r.median);
@@ -105,6 +105,7 @@ void print_part(const Part& part) {
   fmt::print("  {} channels; {}; width {}, height {}\n", part.set->channels(),
              fmt::join(kinds, ", "), range(width), range(height));
   for (const auto& [name, reason] : broken) fmt::print("  broken: {}: {}\n", name, reason);
+  if (decoded && broken.empty()) fmt::print("  every image was decoded\n");
 }
 
 void print_classes(const std::vector<Part>& parts) {
@@ -139,7 +140,7 @@ void info(const InfoArguments& arguments) {
     // File names need not be UTF-8.
     fmt::print("{}\n", rows.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
-    for (const Part& part : parts) print_part(part);
+    for (const Part& part : parts) print_part(part, arguments.check);
     print_classes(parts);
   }
   if (broken > 0)
@@ -187,8 +188,13 @@ void pack_parts(const PackArguments& arguments) {
     if (folders != part.set->class_names()) {
       fmt::print("  class folders are \"{}\" to \"{}\"\n", folders.front(), folders.back());
     }
+    if (part.set->channels() == 1) fmt::print("  read from the archive the images are RGB\n");
     if (!result.broken.empty()) fmt::print("  left out, broken: {}\n", result.broken.size());
     for (const auto& [name, reason] : result.broken) fmt::print("  {}: {}\n", name, reason);
+  }
+  if (arguments.split == "both") {
+    const fs::path folder = fs::absolute(arguments.target).parent_path();
+    fmt::print("to train from them, let data.path be their folder: {}\n", folder.string());
   }
 }
 

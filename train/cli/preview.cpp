@@ -88,21 +88,27 @@ void save(const ContactSheet& sheet, const std::string& path) {
   fmt::print("{}\n", path);
 }
 
-std::string mix_text(const augment::GroupedMixDraw& draws, int64_t row, int64_t rows) {
+// "CutMix: 36% of no. 12 (cat)", the partner's share.
+std::string mix_text(const augment::GroupedMixDraw& draws, int64_t row, const RawBatch& raw,
+                     const std::vector<std::string>& classes) {
   const auto groups = static_cast<int64_t>(draws.size());
   const augment::MixDraw& draw = draws[row % groups];
   const augment::Mix& mix = draw.size() > 1 ? draw[row / groups] : draw[0];
   if (mix.lambda == 1.0) return "";
-  return fmt::format("{} {:.2f} with no. {}", mix.cutmix ? "CutMix" : "mixup", 1.0 - mix.lambda,
-                     augment::mix_partner(row, rows, groups));
+  const int64_t partner = augment::mix_partner(row, raw.rows(), groups);
+  return fmt::format("{}: {:.0f}% of no. {} ({})", mix.cutmix ? "CutMix" : "mixup",
+                     100.0 * (1.0 - mix.lambda), partner,
+                     classes[raw.labels[partner].item<int64_t>()]);
 }
 
 // The first rows of an epoch's first batch (its first part, with train.accum_steps), as the
 // networks get them.
 void show_views(const PreviewArguments& arguments) {
-  const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
+  LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const Config& config = loaded.config;
   const Sets sets = open_sets(config, loaded.sources);
+  check_against_data(loaded.config, loaded.sources, sets.train->num_classes(),
+                     sets.train->channels());
   const Dataset& set = *sets.train;
   const auto seed = static_cast<uint64_t>(config.run.seed);
   LoaderOptions options = loader_options(config, torch::kCPU, /*train=*/true);
@@ -127,7 +133,7 @@ void show_views(const PreviewArguments& arguments) {
     std::vector<std::string> lines = {
         fmt::format("{}: {}", row, set.class_names()[set.label(index)])};
     for (std::string& text : raw.draws[row].texts()) lines.push_back(std::move(text));
-    if (const std::string text = mix_text(mix, row, raw.rows()); !text.empty()) {
+    if (const std::string text = mix_text(mix, row, raw, set.class_names()); !text.empty()) {
       lines.push_back(text);
     }
     sheet.add(cv::Mat(side, side, CV_8UC(static_cast<int>(shown.size(3))), shown[row].data_ptr()),
@@ -140,9 +146,11 @@ void show_views(const PreviewArguments& arguments) {
 }
 
 void show_stats(const PreviewArguments& arguments) {
-  const LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
+  LoadedConfig loaded = load_config(arguments.config, arguments.overrides);
   const Config& config = loaded.config;
   const Sets sets = open_sets(config, loaded.sources);
+  check_against_data(loaded.config, loaded.sources, sets.train->num_classes(),
+                     sets.train->channels());
   const ViewStats stats = view_stats(*sets.train, config.augment,
                                      static_cast<uint64_t>(config.run.seed), arguments.samples);
   if (stats.broken > 0) fmt::print("{} broken samples passed over\n", stats.broken);
@@ -161,7 +169,10 @@ void show_stats(const PreviewArguments& arguments) {
                100.0 * times / static_cast<double>(stats.views), 1e6 * operation.seconds / times,
                100.0 * operation.seconds / stats.seconds);
   }
-  fmt::print("blank views: {}\n", stats.blank);
+  fmt::print("blank views, of one colour all over: {} of {} ({:.1f}%){}\n", stats.blank,
+             stats.views,
+             100.0 * static_cast<double>(stats.blank) / static_cast<double>(stats.views),
+             2 * stats.blank > stats.views ? ": training would refuse this" : "");
 }
 
 // One operation over its levels, on a picture of the user's.

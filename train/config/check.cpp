@@ -162,10 +162,13 @@ void check_training(const Config& c, const Checker& check) {
   check.require(
       s.name != "multistep" || !s.milestones.empty(), "schedule.name",
       "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
-  check.require(s.warmup.unit != c.train.duration.unit || s.warmup.count < c.train.duration.count ||
-                    s.warmup.count == 0.0,
-                "schedule.warmup", "schedule.warmup = {} does not end before train.duration = {}",
-                s.warmup.text(), c.train.duration.text());
+  check.require(
+      s.warmup.unit != c.train.duration.unit || s.warmup.count < c.train.duration.count ||
+          s.warmup.count == 0.0,
+      "schedule.warmup",
+      "schedule.warmup = {} (5 epochs unless set) does not end before train.duration = {}: "
+      "set schedule.warmup = \"0 epochs\", or another length",
+      s.warmup.text(), c.train.duration.text());
 }
 
 }  // namespace

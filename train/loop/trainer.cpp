@@ -97,7 +97,7 @@ Json Trainer::fit(const StopSignal& stop) {
     update();                                             //  7. update
     if (parts_.ema) parts_.ema->update(step_);            //  8. EMA
     ++step_;
-    interval_.end_step(batch.rows(), seconds_since(start), data_seconds_);
+    interval_.end_step(batch.samples(), seconds_since(start), data_seconds_);
     log(start);         //  9. log
     evaluate_if_due();  // 10. evaluate
     save_if_due(stop);  // 11. checkpoint

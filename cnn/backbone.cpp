@@ -76,8 +76,6 @@ void Backbone::run_shadow_heads(CnnOutput& output) {
   }
 }
 
-bool is_known(std::string_view name) { return find(name) != nullptr; }
-
 int64_t input_size(std::string_view name) {
   const Entry* entry = find(name);
   TORCH_CHECK(entry, "unknown backbone '", name, "'");

@@ -16,7 +16,6 @@ struct CnnOptions {
   bool zero_init_residual = false;     // last batch norm of every block starts at 0
 };
 
-bool is_known(std::string_view name);
 std::vector<std::string> names();
 int64_t input_size(std::string_view name);  // pixels that it is published for; throws if unknown
 

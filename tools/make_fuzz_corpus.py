@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Writes the seeds of tests/fuzz/corpus/: for each target of tools/fuzz.sh small inputs of every kind
-that it reads, and damaged ones. Pillow makes the images; the same version makes the same bytes.
+that it reads, and damaged ones. Pillow makes the images, torch the checkpoints; the same versions make the same bytes.
 
     tools/make_fuzz_corpus.py [folder]     default: tests/fuzz/corpus
 
 Files of other names in the folders (findings of the fuzzer) stay.
 """
 
+import argparse
 import io
+import json
+import re
 import struct
 import sys
 import tarfile
@@ -15,6 +18,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from parity_images import photograph
@@ -217,7 +221,80 @@ def policy():
         yield f"custom_{i}", b"custom\n" + line.encode()
 
 
-TARGETS = (decode, tar, idx, cifar, stl10, policy)
+def checkpoint(value, zipped, protocol=2):
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    if zipped:
+        return file.getvalue()
+    # Legacy files name storages by their addresses, which differ from run to run.
+    names = {}
+    return re.sub(rb"\d{12,}",
+                  lambda found: names.setdefault(found[0], b"%0*d" % (len(found[0]), len(names))),
+                  file.getvalue())
+
+
+def legacy(pickle, keys=b"].", data=b""):
+    """A legacy file with a handwritten pickle."""
+    magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+    return magic + b"\x80\x02M\xe9\x03.\x80\x02}." + pickle + b"." + keys + data
+
+
+def pth():
+    base = torch.arange(12.).reshape(3, 4)
+    plain = {"a": torch.ones(2), "b": torch.arange(3)}
+    views = {"whole": base, "turned": base.t(), "part": base[1:, ::2], "half": base.half(),
+             "repeated": torch.ones(1).expand(5), "truth": torch.tensor([True, False]),
+             "parameter": torch.nn.Parameter(torch.ones(1))}
+    training = {"model": plain, "args": argparse.Namespace(lr=0.1), "best": np.float64(1.5),
+                "list": [1, -1, 1 << 70, None, True, 2.5, (1, 2, 3, 4), {1}, b"\xff"]}
+    torch.serialization.set_crc32_options(False)  # so that changed archives get past the checksum
+    for name, value in (("plain", plain), ("views", views), ("training", training)):
+        for protocol in (1, 2, 4):
+            yield f"legacy_{name}_{protocol}", checkpoint(value, False, protocol)
+            yield f"zip_{name}_{protocol}", checkpoint(value, True, protocol)
+    yield "uint16", checkpoint({"a": torch.ones(2).to(torch.uint16)}, True)
+    for name, value in (("sparse", torch.ones(1).to_sparse()), ("list", [1]), ("number", 1)):
+        yield name, checkpoint(value if name != "sparse" else {"a": value}, True)
+    torch.serialization.set_crc32_options(True)
+    yield "checksums", checkpoint(plain, True)
+    for name, pickle in (("cycle", b"]q\1h\1a"), ("self", b"}q\1X\5\0\0\0modelh\1s"),
+                         ("system", b"cposix\nsystem\n(X\4\0\0\0truetR"), ("deep", b"]" * 300),
+                         ("instance", b"(Va\nios\nsystem\n"), ("object", b"(cos\nsystem\nNo"),
+                         ("text", b"(S'a\\x41'\nV\\u00e9\nI01\nL5L\nF1e3\nl"),
+                         ("python2", b"ccollections\nOrderedDict\n((l(lS'a'\naI1\naatR"),
+                         ("memo", b"Np0\ng0\nr\1\0\0\0j\1\0\0\0\x94")):
+        yield f"pickle_{name}", legacy(pickle)
+    part = (b"}X\1\0\0\0actorch._utils\n_rebuild_tensor\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+            b"X\1\0\0\x000X\3\0\0\0cpuK\4(X\1\0\0\x001K\1K\2ttQK\0(K\2t(K\1ttRs")
+    yield "storage_view", legacy(part, b"](X\1\0\0\x000e.", struct.pack("<q4f", 4, 0, 1, 2, 3))
+    yield "tar", tar_of(["storages", "tensors", "pickle"], tarfile.PAX_FORMAT)
+    yield "empty", b""
+
+
+def safetensors():
+    def file(header, data=b""):
+        text = header if isinstance(header, bytes) else json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + data
+
+    def entry(dtype, shape, begin, end):
+        return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+    yield "one", file({"a": entry("F32", [2], 0, 8)}, bytes(8))
+    kinds = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL", "C64", "F8_E4M3")
+    yield "kinds", file({kind: entry(kind, [0, 3], 0, 0) for kind in kinds})
+    yield "two", file({"__metadata__": {"format": "pt"}, "a": entry("U8", [1, 2], 0, 2),
+                       "b": entry("BOOL", [], 2, 3)}, b"\1\2\3")
+    yield "overlap", file({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 1, 3)}, bytes(3))
+    yield "overflow", file({"a": entry("F32", [1 << 62, 1 << 62], 0, 8)}, bytes(8))
+    yield "float_size", file({"a": entry("U8", [1.5], 0, 1)}, bytes(1))
+    yield "twice", file(b'{"a":{},"a":{}}')
+    yield "deep", file(b'{"a":' + 500 * b"[")
+    yield "list", file([1])
+    yield "length", struct.pack("<Q", 1 << 63) + b"{}"
+    yield "empty", b""
+
+
+TARGETS = (decode, tar, idx, cifar, stl10, policy, pth, safetensors)
 
 
 def main():

@@ -1,8 +1,6 @@
 #include "train/model.h"
 
-#include "augment/nearest_hint.h"
 #include "cnn/backbone.h"
-#include "train/error.h"
 #include "vit/vision_transformer.h"
 
 namespace umbra {
@@ -61,19 +59,9 @@ std::unique_ptr<Model> create_model(const ModelOptions& options) {
     complete.vit.in_chans = options.in_chans;
     return std::make_unique<VitModel>(complete);
   }
-  if (!cnn::is_known(options.name)) {
-    throw ConfigError(fmt::format("unknown model '{}'.{}", options.name,
-                                  augment::nearest_hint(options.name, model_names())));
-  }
   complete.cnn.num_classes = options.num_classes;
   complete.cnn.in_chans = options.in_chans;
   return std::make_unique<CnnModel>(complete);
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names = vit::variant_names();
-  for (const std::string& name : cnn::names()) names.push_back(name);
-  return names;
 }
 
 int64_t count_parameters(const torch::nn::Module& module) {

@@ -40,11 +40,8 @@ class Model {
 };
 
 // Builds the model; weights are drawn from torch's default generator. `options` must be resolved:
-// num_classes and in_chans above 0. Throws ConfigError for an unknown name, with the nearest ones.
+// num_classes and in_chans above 0, the name canonical.
 std::unique_ptr<Model> create_model(const ModelOptions& options);
-
-// Every name that create_model knows.
-std::vector<std::string> model_names();
 
 int64_t count_parameters(const torch::nn::Module& module);
 

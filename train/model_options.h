@@ -1,6 +1,8 @@
+// What a model is: its name and all options.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cnn/options.h"
 #include "vit/options.h"
@@ -22,5 +24,20 @@ struct ModelOptions {
     return vit.distilled ? vit.num_shadow_heads : 0;
   }
 };
+
+// Every model: the transformers, then the CNNs.
+std::vector<std::string> model_names();
+
+// What the model is called here. Knows the names of RepDistiller ("MobileNetV2"), torchvision
+// ("regnet_y_16gf") and DeiT's code where they mean one of ours alone, and timm's with a tag
+// ("convnext_tiny.fb_in1k"). Throws ConfigError for any other, with the nearest.
+std::string canonical_model_name(const std::string& name);
+
+// The options that come with a name; classes and channels are left to the data. Throws ConfigError
+// as above.
+ModelOptions named_model(const std::string& name);
+
+// Side in pixels of the images that the model is published for. The name must be canonical.
+int64_t published_image_size(const std::string& name);
 
 }  // namespace umbra

@@ -3,18 +3,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include "train/error.h"
+#include "train/pth.h"
+#include "train/weight_views.h"
 
 namespace umbra {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 
 struct DtypeName {
   const char* name;
@@ -30,58 +28,11 @@ constexpr std::array<DtypeName, 9> kDtypes = {{{"F64", torch::kFloat64},
                                                {"U8", torch::kUInt8},
                                                {"BOOL", torch::kBool}}};
 
-std::optional<torch::ScalarType> dtype_of(const std::string& name) {
-  for (const DtypeName& dtype : kDtypes) {
-    if (name == dtype.name) return dtype.type;
-  }
-  return std::nullopt;
-}
-
 const char* name_of(torch::ScalarType type) {
   for (const DtypeName& dtype : kDtypes) {
     if (type == dtype.type) return dtype.name;
   }
   TORCH_CHECK(false, "safetensors cannot hold ", type);
-}
-
-[[noreturn]] void broken(const std::string& path, const std::string& what) {
-  throw Error(fmt::format("{}: not a valid safetensors file: {}", path, what));
-}
-
-struct Entry {
-  std::string name;
-  torch::ScalarType type;
-  std::vector<int64_t> shape;
-  uint64_t begin, end;
-};
-
-Entry parse_entry(const std::string& path, const std::string& name, const Json& json,
-                  uint64_t data_size) {
-  Entry entry;
-  entry.name = name;
-  try {
-    const auto type = dtype_of(json.at("dtype").get<std::string>());
-    if (!type)
-      broken(path, fmt::format("'{}' has the unknown dtype {}", name, json.at("dtype").dump()));
-    entry.type = *type;
-    entry.shape = json.at("shape").get<std::vector<int64_t>>();
-    entry.begin = json.at("data_offsets").at(0).get<uint64_t>();
-    entry.end = json.at("data_offsets").at(1).get<uint64_t>();
-  } catch (const Json::exception&) {
-    broken(path, fmt::format("the entry of '{}' lacks dtype, shape or data_offsets", name));
-  }
-  uint64_t bytes = torch::elementSize(entry.type);
-  for (const int64_t side : entry.shape) {
-    if (side < 0 || (side > 0 && bytes > UINT64_MAX / static_cast<uint64_t>(side))) {
-      broken(path, fmt::format("'{}' has an impossible shape", name));
-    }
-    bytes *= static_cast<uint64_t>(side);
-  }
-  if (entry.begin > entry.end || entry.end > data_size || entry.end - entry.begin != bytes) {
-    broken(path, fmt::format("'{}' wants {} bytes at [{}, {}) of {}", name, bytes, entry.begin,
-                             entry.end, data_size));
-  }
-  return entry;
 }
 
 // Position embeddings and heads may differ in shape; everything else must fit.
@@ -104,7 +55,8 @@ std::string some(const std::vector<std::string>& lines, size_t limit = 8) {
   return text;
 }
 
-// The rows of `old` at the new grid: prefix rows that the file lacks stay fresh.
+// The rows of `old` at the new grid: prefix rows that the file lacks stay
+// fresh.
 torch::Tensor resized_pos_embed(const torch::Tensor& old, const torch::Tensor& fresh,
                                 int64_t old_prefix, int64_t new_prefix, vit::PosEmbedResize rule) {
   const auto grid =
@@ -122,7 +74,8 @@ bool is_square(int64_t number) {
   return root * root == number;
 }
 
-// Rows of the position embedding that belong to tokens: one for each, or none (DeiT-III).
+// Rows of the position embedding that belong to tokens: one for each, or none
+// (DeiT-III).
 int64_t prefix_rows(const TensorMap& state) {
   const int64_t tokens = std::count_if(state.begin(), state.end(), [](const auto& item) {
     return item.first == "cls_token" || item.first.starts_with("dist_token");
@@ -135,46 +88,7 @@ int64_t prefix_rows(const TensorMap& state) {
 
 }  // namespace
 
-TensorMap read_safetensors(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw Error(fmt::format("{}: cannot open the weight file", path));
-  const auto file_size = static_cast<uint64_t>(file.tellg());
-  if (file_size < 8) broken(path, fmt::format("only {} bytes long", file_size));
-  file.seekg(0);
-  uint64_t header_size = 0;
-  file.read(reinterpret_cast<char*>(&header_size), 8);
-  if (header_size > file_size - 8 || header_size > kMaxHeader) {
-    broken(path, fmt::format("header of {} bytes in a file of {}", header_size, file_size));
-  }
-  std::string header(header_size, '\0');
-  file.read(header.data(), static_cast<std::streamsize>(header_size));
-  const Json json = Json::parse(header, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) broken(path, "its header is not a JSON object");
-  const uint64_t data_size = file_size - 8 - header_size;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : json.items()) {
-    if (name != "__metadata__") entries.push_back(parse_entry(path, name, value, data_size));
-  }
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
-  TensorMap tensors;
-  uint64_t position = 0;
-  for (const Entry& entry : entries) {
-    if (entry.begin != position) {
-      broken(path,
-             fmt::format("'{}' starts at {} instead of {}", entry.name, entry.begin, position));
-    }
-    torch::Tensor tensor = torch::empty(entry.shape, entry.type);
-    file.read(static_cast<char*>(tensor.data_ptr()),
-              static_cast<std::streamsize>(entry.end - entry.begin));
-    if (!file) broken(path, "truncated while reading");
-    tensors.emplace(entry.name, tensor);
-    position = entry.end;
-  }
-  if (position != data_size)
-    broken(path, fmt::format("{} bytes belong to no tensor", data_size - position));
-  return tensors;
-}
+TensorMap read_safetensors(const std::string& path) { return read_tensors(path, view_safetensors); }
 
 void write_safetensors(const std::string& path, const TensorMap& tensors) {
   Json header = Json::object();

@@ -49,8 +49,9 @@ TEST_P(FuzzReplay, SurvivesItsCorpus) {
 INSTANTIATE_TEST_SUITE_P(Targets, FuzzReplay,
                          testing::Values(Target{"decode", fuzz_decode}, Target{"tar", fuzz_tar},
                                          Target{"idx", fuzz_idx}, Target{"cifar", fuzz_cifar},
-                                         Target{"stl10", fuzz_stl10},
-                                         Target{"policy", fuzz_policy}),
+                                         Target{"stl10", fuzz_stl10}, Target{"policy", fuzz_policy},
+                                         Target{"pth", fuzz_pth},
+                                         Target{"safetensors", fuzz_safetensors}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

@@ -12,5 +12,7 @@ void fuzz_idx(std::span<const uint8_t> bytes);
 void fuzz_cifar(std::span<const uint8_t> bytes);
 void fuzz_stl10(std::span<const uint8_t> bytes);
 void fuzz_policy(std::span<const uint8_t> bytes);
+void fuzz_pth(std::span<const uint8_t> bytes);
+void fuzz_safetensors(std::span<const uint8_t> bytes);
 
 }  // namespace umbra::test

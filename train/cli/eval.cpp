@@ -47,8 +47,7 @@ SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
                       const Config& config) {
   if (kind != "file") return open_run_model(arguments.path, arguments.checkpoint, kind);
   SavedModel saved;
-  saved.model = create_model(config.model);
-  load_state(saved.model->module(), read_safetensors(arguments.path));
+  saved.model = open_file_model(arguments.path, config.model);
   saved.description = arguments.path;
   return saved;
 }

@@ -25,14 +25,11 @@ std::string stage_text(const Feature& feature) {
 }
 
 ModelFacts facts_of(const std::string& name) {
-  ModelOptions options;
-  options.name = name;
-  const auto vit = vit::named_options(name);
-  if (vit) options.vit = *vit;
+  ModelOptions options = named_model(name);
   ModelFacts facts;
-  facts.name = name;
-  facts.family = vit ? "vit" : "cnn";
-  facts.input_size = vit ? vit->img_size : cnn::input_size(name);
+  facts.name = options.name;
+  facts.family = options.is_vit() ? "vit" : "cnn";
+  facts.input_size = published_image_size(options.name);
   options.num_classes = facts.input_size <= 32 ? 100 : 1000;
   options.in_chans = 3;
   const std::unique_ptr<Model> model = create_model(options);

@@ -1,8 +1,12 @@
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "train/cli/commands.h"
 #include "train/error.h"
+#include "train/key_maps.h"
 #include "train/loop/run_folder.h"
+#include "train/pth.h"
 
 namespace umbra {
 namespace {
@@ -39,7 +43,7 @@ void print_tensors(const TensorMap& tensors) {
 
 // The groups of tensors that the path holds: those of a checkpoint, or one of a file.
 std::map<std::string, TensorMap> groups_of(const std::string& path, const std::string& checkpoint) {
-  if (!is_run_path(path)) return {{"weights", read_safetensors(path)}};
+  if (!is_run_path(path)) return {{"weights", read_weight_file(path)}};
   return read_checkpoint(locate(path, checkpoint).checkpoint).tensors;
 }
 
@@ -60,7 +64,7 @@ void inspect(const std::string& path, const std::string& checkpoint, bool json) 
 
 struct ExportArguments {
   std::vector<std::string> paths;
-  std::string out, checkpoint = "best", weights = "auto";
+  std::string out, checkpoint = "best", weights = "auto", to = "timm", model;
   bool keep_shadows = false;
 };
 
@@ -71,7 +75,7 @@ bool is_extra_shadow(const std::string& name) {
 }
 
 TensorMap weights_of(const std::string& path, const ExportArguments& arguments) {
-  if (!is_run_path(path)) return read_safetensors(path);
+  if (!is_run_path(path)) return peel_prefixes(read_weight_file(path));
   const SavedModel saved = open_run_model(path, arguments.checkpoint, arguments.weights);
   return state_of(saved.model->module());
 }
@@ -111,6 +115,28 @@ TensorMap averaged(const ExportArguments& arguments) {
   return first;
 }
 
+// The name of the model, which only a run knows by itself.
+std::string model_of(const ExportArguments& arguments) {
+  if (!arguments.model.empty()) return canonical_model_name(arguments.model);
+  if (is_run_path(arguments.paths[0])) {
+    return locate(arguments.paths[0], arguments.checkpoint).run.config().model.name;
+  }
+  throw ConfigError(
+      fmt::format("{} does not say which model it is: give --model NAME", arguments.paths[0]));
+}
+
+// Under torchvision's names. Its residual networks have the same as timm's.
+TensorMap for_torchvision(const std::string& model, const TensorMap& weights) {
+  const std::set<std::string> same = {"resnet18", "resnet34", "resnet50", "resnet101",
+                                      "wide_resnet50_2"};
+  if (same.contains(model)) return weights;
+  const std::vector<std::string> publishers = publishers_of(model);
+  if (std::find(publishers.begin(), publishers.end(), "torchvision") == publishers.end()) {
+    throw ConfigError(fmt::format("--to torchvision: it has no {} whose names are known", model));
+  }
+  return to_publisher(model, "torchvision", weights);
+}
+
 void export_weights(const ExportArguments& arguments) {
   if (std::filesystem::exists(arguments.out)) {
     throw ConfigError(arguments.out + " is already there: remove it or choose another name");
@@ -121,6 +147,7 @@ void export_weights(const ExportArguments& arguments) {
     if (!arguments.keep_shadows && is_extra_shadow(name)) left_out.push_back(name);
   }
   for (const std::string& name : left_out) weights.erase(name);
+  if (arguments.to == "torchvision") weights = for_torchvision(model_of(arguments), weights);
   write_safetensors(arguments.out, weights);
   fmt::print("{}: {} tensors\n", arguments.out, weights.size());
   if (!left_out.empty()) {
@@ -145,14 +172,10 @@ std::unique_ptr<Model> make_model(const ForwardArguments& arguments, const torch
     return open_run_model(arguments.weights, "best", "auto").model;
   }
   if (arguments.model.empty()) throw ConfigError("--model NAME is missing: see umbra models");
-  ModelOptions options;
-  options.name = arguments.model;
+  ModelOptions options = named_model(arguments.model);
   options.in_chans = images.size(1);
   options.num_classes = arguments.num_classes;
-  if (const auto vit = vit::named_options(arguments.model)) {
-    options.vit = *vit;
-    options.vit.img_size = images.size(2);
-  }
+  options.vit.img_size = images.size(2);
   if (!arguments.weights.empty()) return open_file_model(arguments.weights, options);
   if (options.num_classes == 0) options.num_classes = 1000;
   torch::manual_seed(static_cast<uint64_t>(arguments.seed));
@@ -222,6 +245,10 @@ void add_export_command(CLI::App& app) {
                    "Of runs: raw, ema, or auto, whichever scored better")
       ->check(CLI::IsMember({"auto", "raw", "ema"}))
       ->capture_default_str();
+  command->add_option("--to", arguments->to, "Whose names the tensors get")
+      ->check(CLI::IsMember({"timm", "torchvision"}))
+      ->capture_default_str();
+  command->add_option("--model", arguments->model, "Model name, for --to with a bare weight file");
   command->add_flag("--keep-shadows", arguments->keep_shadows,
                     "Also the shadow heads and tokens that no published architecture has");
   command->callback([=] { export_weights(*arguments); });

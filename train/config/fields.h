@@ -189,10 +189,10 @@ void model_head_fields(V&& visit, Like<ModelOptions> auto& o) {
   visit("name", o.name, anything(), "A named model, or vit for one that is all options");
   visit("num_classes", o.num_classes, at_least(0), "0: as many as the data has");
   visit("in_chans", o.in_chans, between(0, 64), "Image channels; 0: as many as the data has");
-  visit(
-      "init_from", o.init_from, anything(),
-      "Run folder, checkpoint or weight file (.safetensors) to start from; heads of another class "
-      "count start anew, the position embedding is resized");
+  visit("init_from", o.init_from, anything(),
+        "Run folder, checkpoint or weight file (.safetensors, .pth) to start from; heads of "
+        "another class "
+        "count start anew, the position embedding is resized");
   visit("pos_embed_resize", o.pos_embed_resize, one_of({"timm", "deit"}),
         "Position embedding at another size: bicubic with (timm) or without (deit) antialiasing");
 }
@@ -209,7 +209,8 @@ void fields(V&& visit, Like<ModelOptions> auto& o) {
 
 template <class V>
 void fields(V&& visit, Like<TeacherOptions> auto& o) {
-  visit("path", o.path, anything(), "Run folder, checkpoint folder or weight file (.safetensors)");
+  visit("path", o.path, anything(),
+        "Run folder, checkpoint folder or weight file (.safetensors, .pth)");
   visit("checkpoint", o.checkpoint, anything(), "Of a run: best, last, or a checkpoint's name");
   visit("weights", o.weights, one_of({"auto", "raw", "ema"}),
         "Of a run: the weights themselves or their average; auto: whichever scored better");

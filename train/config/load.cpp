@@ -175,13 +175,10 @@ class Reader {
     } else if constexpr (std::is_same_v<Options, ModelOptions>) {
       const toml::node* name = table.get("name");
       if (name && name->is_string()) options.name = name->as_string()->get();
-      if (const auto vit = vit::named_options(options.name)) {
-        options.vit = *vit;
-      } else if (!cnn::is_known(options.name)) {
-        std::vector<std::string> names = vit::variant_names();
-        for (const std::string& cnn_name : cnn::names()) names.push_back(cnn_name);
-        fail(*name, fmt::format("unknown model '{}'.{} Known: {}", options.name,
-                                nearest_hint(options.name, names), fmt::join(names, ", ")));
+      try {
+        options = named_model(options.name);
+      } catch (const ConfigError& error) {
+        fail(*name, error.what());
       }
     }
   }
@@ -207,6 +204,9 @@ class Reader {
           const std::string key = prefix + "." + name;
           sources_.record(key, place_of(node->source()));
           read_value(*node, key, accepts, value);
+          if constexpr (std::is_same_v<Options, ModelOptions>) {
+            options.name = canonical_model_name(options.name);  // checked as a preset
+          }
         },
         options);
   }
@@ -321,8 +321,7 @@ LoadedConfig from_table(toml::table table, const std::vector<std::string>& overr
   for (const std::string& text : overrides) merge(table, parse_override(text));
   LoadedConfig loaded;
   Reader reader(table, loaded.sources);
-  if (!table.contains("model"))
-    loaded.config.model.vit = *vit::named_options(loaded.config.model.name);
+  if (!table.contains("model")) loaded.config.model = named_model(loaded.config.model.name);
   tables(reader, loaded.config);
   reader.reject_unknown_tables();
   derive(loaded);

@@ -4,6 +4,7 @@
 
 #include "augment/rng.h"
 #include "train/data/view_stats.h"
+#include "train/key_maps.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 
@@ -24,8 +25,9 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
   const auto rule = config.model.pos_embed_resize == "deit" ? vit::PosEmbedResize::kDeit
                                                             : vit::PosEmbedResize::kTimm;
   try {
-    const PartialLoad load =
-        load_partial(model->module(), read_weights(config.model.init_from), rule);
+    const TensorMap file = read_weights(config.model.init_from);
+    const PartialLoad load = load_partial(
+        model->module(), to_ours(config.model.name, file, state_of(model->module())), rule);
     notes.push_back(
         fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
     const auto list = [&](const char* what, const std::vector<std::string>& names) {
@@ -51,8 +53,7 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
         "{} is a bare weight file: say which model it is, for example teacher.model = \"resnet18\"",
         options.path));
   }
-  ModelOptions model;
-  model.name = options.model;
+  ModelOptions model = named_model(options.model);
   model.in_chans = config.model.in_chans;
   SavedModel saved;
   if (!options.mean.empty() && options.mean.size() != config.augment.mean.size()) {
@@ -62,10 +63,7 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
   saved.input = {options.mean.empty() ? config.augment.mean : options.mean,
                  options.std.empty() ? config.augment.std : options.std,
                  options.image_size > 0 ? options.image_size : config.augment.image_size};
-  if (const auto vit = vit::named_options(model.name)) {
-    model.vit = *vit;
-    model.vit.img_size = saved.input.image_size;
-  }
+  model.vit.img_size = saved.input.image_size;
   saved.model = open_file_model(options.path, model);
   saved.description = options.path;
   return saved;

@@ -8,6 +8,8 @@
 #include "train/config/load.h"
 #include "train/error.h"
 #include "train/files.h"
+#include "train/key_maps.h"
+#include "train/pth.h"
 
 namespace umbra {
 namespace {
@@ -76,11 +78,13 @@ bool is_run_path(const std::string& path) {
 namespace {
 
 // Rows of the tensor that the class head of such a model is called.
-int64_t class_count(ModelOptions options, const TensorMap& weights) {
+int64_t class_count(ModelOptions options, const TensorMap& file) {
   options.num_classes = 1;
   const std::unique_ptr<Model> model = create_model(options);
   const torch::Tensor& head = model->classifier()->weight;
-  for (const auto& [name, tensor] : state_of(model->module())) {
+  const TensorMap own = state_of(model->module());
+  const TensorMap weights = to_ours(options.name, file, own);
+  for (const auto& [name, tensor] : own) {
     if (!tensor.is_same(head)) continue;
     const auto found = weights.find(name);
     if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
@@ -111,11 +115,11 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
 }
 
 std::unique_ptr<Model> open_file_model(const std::string& path, ModelOptions options) {
-  const TensorMap weights = read_safetensors(path);
+  const TensorMap weights = peel_prefixes(read_weight_file(path));
   if (options.num_classes == 0) options.num_classes = class_count(options, weights);
   std::unique_ptr<Model> model = create_model(options);
   try {
-    load_state(model->module(), weights);
+    load_state(model->module(), to_ours(options.name, weights, state_of(model->module())));
   } catch (const Error& error) {
     throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
   }
@@ -123,7 +127,7 @@ std::unique_ptr<Model> open_file_model(const std::string& path, ModelOptions opt
 }
 
 TensorMap read_weights(const std::string& path) {
-  if (!is_run_path(path)) return read_safetensors(path);
+  if (!is_run_path(path)) return peel_prefixes(read_weight_file(path));
   const Located located = locate(path, "best");
   const std::string group =
       choose_group(read_checkpoint_state(located.checkpoint), "auto", located.checkpoint);

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# umbra models, forward, inspect and export.
+set -uo pipefail
+umbra=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+export OMP_NUM_THREADS=1
+
+# expect CODE TEXT COMMAND...: the command ends with the code and says the text.
+expect() {
+  local code=$1 text=$2 output status
+  shift 2
+  output=$("$@" 2>&1)
+  status=$?
+  if [ $status -ne "$code" ] || [[ "$output" != *"$text"* ]]; then
+    echo "FAILED: $*"
+    echo "  wanted exit $code and: $text"
+    echo "  got exit $status and: $output"
+    failures=$((failures + 1))
+  fi
+}
+
+# A safetensors file with the zero image 'input' [1, 3, 32, 32].
+header='{"input":{"dtype":"F32","shape":[1,3,32,32],"data_offsets":[0,12288]}}'
+printf "\\x$(printf %02x ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header" >"$work/input.safetensors"
+head -c 12288 /dev/zero >>"$work/input.safetensors"
+
+expect 0 "resnet20" "$umbra" models resnet20
+expect 0 '"parameters": 278324' "$umbra" models resnet20 --json
+expect 0 '| `resnet20` |' "$umbra" models resnet20 --markdown
+expect 2 "Did you mean" "$umbra" models resnet21
+expect 0 "cifar_mobilenetv2_050" "$umbra" models MobileNetV2
+expect 0 "convnext_tiny " "$umbra" models convnext_tiny.fb_in1k
+
+run=("$umbra" forward --input "$work/input.safetensors")
+expect 0 "8 tensors" "${run[@]}" --model wrn_16_1 --out "$work/a.safetensors" --features --num-classes 7
+expect 0 "logits" "$umbra" inspect "$work/a.safetensors"
+expect 0 "[1, 7]" "$umbra" inspect "$work/a.safetensors"
+expect 2 "--model NAME" "${run[@]}" --out "$work/b.safetensors"
+expect 1 "no such run folder" "$umbra" inspect "$work/none.safetensors"
+expect 1 "there is no tensor 'input'" "$umbra" forward --model resnet8 --input "$work/a.safetensors" \
+  --out "$work/b.safetensors"
+
+# A run of one step, its weights as a file, and the mean of the file with itself.
+mkdir "$work/cifar"
+for file in data_batch_{1..5}.bin test_batch.bin; do
+  head -c $((4 * 3073)) /dev/zero >"$work/cifar/$file"
+done
+printf '%s\n' a b c d e f g h i j >"$work/cifar/batches.meta.txt"
+cat >"$work/config.toml" <<TOML
+[data]
+path = "$work/cifar"
+[augment]
+preset = "cifar"
+image_size = 32
+[model]
+name = "resnet8"
+num_shadow_heads = 1
+[schedule]
+warmup = 0
+[train]
+duration = "1 steps"
+batch_size = 8
+TOML
+expect 0 "" "$umbra" train "$work/config.toml" --out "$work/run"
+expect 0 "fc_shadow.0.weight" "$umbra" export "$work/run" --out "$work/w.safetensors"
+expect 2 "already there" "$umbra" export "$work/run" --out "$work/w.safetensors"
+expect 0 "tensors" "$umbra" export "$work/w.safetensors" "$work/w.safetensors" --out "$work/mean.safetensors"
+expect 2 "--to torchvision" "$umbra" export "$work/run" --out "$work/t.safetensors" --to torchvision
+for weights in w mean; do
+  expect 0 "tensors" "${run[@]}" --model resnet8 --weights "$work/$weights.safetensors" \
+    --out "$work/$weights.out.safetensors"
+done
+cmp "$work/w.out.safetensors" "$work/mean.out.safetensors" || failures=$((failures + 1))
+expect 1 "fc.weight" "${run[@]}" --model resnet20 --weights "$work/a.safetensors" --out "$work/c.safetensors"
+
+[ $failures -eq 0 ] && echo "all passed"
+exit $((failures > 0))

@@ -25,7 +25,8 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-std::string nearest_hint(const std::string& name, const std::vector<std::string>& candidates) {
+std::optional<std::string> nearest_name(const std::string& name,
+                                        const std::vector<std::string>& candidates) {
   const std::string* best = nullptr;
   size_t best_distance = std::max<size_t>(2, name.size() / 2) + 1;
   for (const std::string& candidate : candidates) {
@@ -37,7 +38,12 @@ std::string nearest_hint(const std::string& name, const std::vector<std::string>
       best = &candidate;
     }
   }
-  return best ? fmt::format(" Did you mean '{}'?", *best) : "";
+  return best ? std::optional(*best) : std::nullopt;
+}
+
+std::string nearest_hint(const std::string& name, const std::vector<std::string>& candidates) {
+  const auto nearest = nearest_name(name, candidates);
+  return nearest ? fmt::format(" Did you mean '{}'?", *nearest) : "";
 }
 
 }  // namespace umbra::augment

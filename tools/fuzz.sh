@@ -19,8 +19,9 @@ declare -A sources=(
 binary_sets="tests/fuzz/binary_sets_target.cpp train/data/idx.cpp train/data/cifar.cpp
   train/data/stl10.cpp train/data/gzip.cpp train/files.cpp"
 for set in idx cifar stl10; do sources[$set]=$binary_sets; done
-weights="tests/fuzz/weights_target.cpp train/tensor_view.cpp train/pickle.cpp train/zip.cpp
-  train/pth_views.cpp train/safetensors_views.cpp"
+weights="tests/fuzz/weights_target.cpp train/weights/tensor_view.cpp train/weights/pickle.cpp
+  train/weights/zip.cpp train/weights/pth.cpp
+  train/weights/safetensors.cpp"
 for kind in pth safetensors; do sources[$kind]=$weights; done
 libraries=(-lopencv_core -lopencv_imgproc -ljpeg -lpng -lwebp -lz -lfmt)
 

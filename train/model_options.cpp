@@ -18,7 +18,7 @@ struct Alias {
 };
 // Left out is what means two networks: RepDistiller's ResNet50 (cifar_resnet50), torchvision's
 // regnet_y_800mf and regnet_y_8gf (wider than timm's).
-constexpr std::array<Alias, 18> kAliases = {{
+constexpr std::array<Alias, 21> kAliases = {{
     {"MobileNetV2", "cifar_mobilenetv2_050"},
     {"ShuffleV1", "shufflenetv1"},
     {"ShuffleV2", "cifar_shufflenetv2"},
@@ -33,6 +33,9 @@ constexpr std::array<Alias, 18> kAliases = {{
     {"regnet_y_1_6gf", "regnety_016"},
     {"regnet_y_3_2gf", "regnety_032"},
     {"regnet_y_16gf", "regnety_160"},
+    {"vit_b_16", "vit_base_patch16_224"},
+    {"vit_b_32", "vit_base_patch32_224"},
+    {"vit_l_16", "vit_large_patch16_224"},
     {"deit_small_patch16_LS", "deit3_small_patch16_224"},
     {"deit_medium_patch16_LS", "deit3_medium_patch16_224"},
     {"deit_base_patch16_LS", "deit3_base_patch16_224"},
@@ -66,9 +69,16 @@ ModelOptions named_model(const std::string& name) {
   return options;
 }
 
-int64_t published_image_size(const std::string& name) {
+PublishedInput published_input(const std::string& name) {
+  PublishedInput input;
   const auto vit = vit::named_options(name);
-  return vit ? vit->img_size : cnn::input_size(name);
+  input.image_size = vit ? vit->img_size : cnn::input_size(name);
+  if (input.image_size <= 64) input.crop_pct = 1.0;
+  if (name.starts_with("tf_efficientnet_lite")) {  // (x - 127) / 128
+    input.mean.assign(3, 127.0 / 255.0);
+    input.std.assign(3, 128.0 / 255.0);
+  }
+  return input;
 }
 
 }  // namespace umbra

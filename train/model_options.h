@@ -11,9 +11,11 @@ namespace umbra {
 
 struct ModelOptions {
   std::string name = "deit_tiny_distilled_patch16_224";
-  int64_t num_classes = 0;  // 0: what the data has
-  int64_t in_chans = 0;     // 0: what the data has
-  std::string init_from;    // run folder, checkpoint or weight file to start from
+  int64_t num_classes = 0;         // 0: what the data has
+  int64_t in_chans = 0;            // 0: what the data has
+  std::string init_from;           // run folder, checkpoint or weight file to start from
+  bool init_strict = true;         // init_from must have every tensor, and no other
+  std::string init_head = "file";  // "new": class heads of init_from are left out
   std::string pos_embed_resize = "timm";
   vit::VitOptions vit;
   cnn::CnnOptions cnn;
@@ -37,7 +39,13 @@ std::string canonical_model_name(const std::string& name);
 // as above.
 ModelOptions named_model(const std::string& name);
 
-// Side in pixels of the images that the model is published for. The name must be canonical.
-int64_t published_image_size(const std::string& name);
+// How a model's publishers prepare images. Mean and standard deviation of pixels in [0, 1].
+struct PublishedInput {
+  int64_t image_size = 224;
+  double crop_pct = 0.875;  // share kept by the centre crop
+  std::vector<double> mean = {0.485, 0.456, 0.406}, std = {0.229, 0.224, 0.225};
+};
+// The name must be canonical.
+PublishedInput published_input(const std::string& name);
 
 }  // namespace umbra

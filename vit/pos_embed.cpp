@@ -27,4 +27,19 @@ torch::Tensor resize_pos_embed(const torch::Tensor& pos_embed, int64_t prefix_to
   return torch::cat({prefix, rows}, 1);
 }
 
+torch::Tensor resize_patch_embed(const torch::Tensor& weight, int64_t new_size) {
+  const int64_t old_size = weight.size(2);
+  if (old_size == new_size && weight.size(3) == new_size) return weight;
+  const int64_t old_pixels = old_size * weight.size(3);
+  // Row i: what the resize makes of a patch that is 1 at pixel i.
+  const torch::Tensor basis =
+      torch::eye(old_pixels).view({old_pixels, 1, old_size, weight.size(3)});
+  const torch::Tensor resize =
+      at::_upsample_bicubic2d_aa(basis, {new_size, new_size}, /*align_corners=*/false)
+          .view({old_pixels, new_size * new_size});
+  const torch::Tensor kernels =
+      weight.to(torch::kFloat32).reshape({-1, old_pixels}).matmul(at::linalg_pinv(resize).t());
+  return kernels.view({weight.size(0), weight.size(1), new_size, new_size}).to(weight.dtype());
+}
+
 }  // namespace umbra::vit

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# umbra models, forward, inspect and export.
+# umbra models, forward, predict, inspect and export.
 set -uo pipefail
 umbra=$1
 work=$(mktemp -d)
@@ -73,6 +73,26 @@ for weights in w mean; do
     --out "$work/$weights.out.safetensors"
 done
 cmp "$work/w.out.safetensors" "$work/mean.out.safetensors" || failures=$((failures + 1))
+expect 2 "give --model NAME" "$umbra" export "$work/w.safetensors" --out "$work/t.safetensors" --to torchvision
+
+# Classes of images: by the run, by its bare weights, and what cannot be read.
+images=$2/tests/fuzz/corpus/decode
+classes=$(printf '%s\n' a b c d e f g h i j)
+by_run=$("$umbra" predict "$work/run" "$images/jpeg_444" "$images/png_rgb" --top 3) || failures=$((failures + 1))
+echo "$classes" >"$work/classes.txt"
+by_file=$("$umbra" predict "$work/w.safetensors" "$images/jpeg_444" "$images/png_rgb" --top 3 --model resnet8 \
+  --classes "$work/classes.txt") || failures=$((failures + 1))
+if [ "$by_run" != "$by_file" ] || [ "$(grep -c % <<<"$by_run")" -ne 6 ]; then
+  echo "FAILED: predict gives $by_run by the run, $by_file by its weights"
+  failures=$((failures + 1))
+fi
+predict=("$umbra" predict "$work/w.safetensors" --model resnet8)
+expect 0 '"probability"' "${predict[@]}" "$images/jpeg_444" --json
+expect 1 "1 of 2 images could not be read" "${predict[@]}" "$images/foreign_text" "$images/jpeg_444"
+expect 2 "is a folder" "${predict[@]}" "$images"
+expect 2 "10 classes, 1000 names" "${predict[@]}" "$images/jpeg_444" --classes imagenet
+expect 2 "--model NAME" "$umbra" predict "$work/w.safetensors" "$images/jpeg_444"
+
 expect 1 "fc.weight" "${run[@]}" --model resnet20 --weights "$work/a.safetensors" --out "$work/c.safetensors"
 
 [ $failures -eq 0 ] && echo "all passed"

@@ -2,7 +2,7 @@
 
 #include "tests/fuzz/targets.h"
 #include "train/error.h"
-#include "train/weight_views.h"
+#include "train/weights/views.h"
 
 namespace umbra::test {
 namespace {

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support.h"
-#include "train/weights.h"
+#include "train/weights/files.h"
 
 namespace umbra::test {
 

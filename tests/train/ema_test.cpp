@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support.h"
-#include "train/weights.h"
+#include "train/weights/state.h"
 
 namespace umbra {
 namespace {

@@ -240,11 +240,13 @@ TEST_F(TrainerTest, FineTunesAtAnotherSizeAndClassCountWithATeacher) {
   const std::string start = "model.init_from=" + (folder_ / "base").string();
   test::write_toy_idx(folder_ / "data", 320, 80, 12, 16);  // other classes, so other heads
   // The teacher of the new task works at 16 pixels, the student at 24.
-  train("large", {start, "augment.image_size=24", "train.duration=3 steps", "schedule.warmup=0"});
+  const std::string anew = "model.init_head=new";
+  train("large",
+        {start, anew, "augment.image_size=24", "train.duration=3 steps", "schedule.warmup=0"});
   EXPECT_EQ(weights("large").at("pos_embed").size(1), 36 + 2);
   EXPECT_EQ(weights("large").at("head.weight").size(0), 12);
   const std::string teacher = train_teacher();
-  train("taught", {start, "augment.image_size=24", "teacher.path=" + teacher,
+  train("taught", {start, anew, "augment.image_size=24", "teacher.path=" + teacher,
                    "distill.preset=deit-hard", "train.duration=3 steps", "schedule.warmup=0"});
   EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("resized: pos_embed"));
   EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("fresh: head.bias"));

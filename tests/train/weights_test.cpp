@@ -1,18 +1,18 @@
-#include "train/weights.h"
+#include "train/weights/load.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/support.h"
 #include "train/error.h"
-#include "train/model.h"
 
 namespace umbra {
 namespace {
 
-using test::TemporaryFolder;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 std::string error_of(const std::function<void()>& action) {
   try {
@@ -21,14 +21,6 @@ std::string error_of(const std::function<void()>& action) {
     return error.what();
   }
   return "(no error)";
-}
-
-// The bytes of a safetensors file with that header and that many bytes of data.
-std::string safetensors(const std::string& header, size_t data_bytes) {
-  std::string bytes(8, '\0');
-  const uint64_t size = header.size();
-  std::memcpy(bytes.data(), &size, 8);
-  return bytes + header + std::string(data_bytes, '\1');
 }
 
 ModelOptions small_vit(int64_t img_size, int64_t classes, bool distilled) {
@@ -45,59 +37,6 @@ ModelOptions small_vit(int64_t img_size, int64_t classes, bool distilled) {
   return options;
 }
 
-TEST(Safetensors, RoundTripKeepsEveryBitOfEveryType) {
-  const TemporaryFolder folder;
-  const std::string path = (folder / "x.safetensors").string();
-  const TensorMap written = {{"f32", torch::randn({3, 4})},
-                             {"f64", torch::randn({2}, torch::kFloat64)},
-                             {"bf16", torch::randn({5}).to(torch::kBFloat16)},
-                             {"i64", torch::arange(7)},
-                             {"bool", torch::tensor({true, false})},
-                             {"u8", torch::arange(9).to(torch::kUInt8)},
-                             {"scalar", torch::tensor(3.5f)},
-                             {"empty", torch::empty({0, 4})},
-                             {"strided", torch::randn({4, 6}).t()}};
-  write_safetensors(path, written);
-  const TensorMap read = read_safetensors(path);
-  ASSERT_EQ(read.size(), written.size());
-  for (const auto& [name, tensor] : written) {
-    EXPECT_EQ(read.at(name).scalar_type(), tensor.scalar_type()) << name;
-    EXPECT_TRUE(read.at(name).equal(tensor)) << name;
-  }
-}
-
-TEST(Safetensors, HostileFilesAreRefused) {
-  const TemporaryFolder folder;
-  const std::string path = (folder / "x.safetensors").string();
-  const auto refused = [&](const std::string& bytes) {
-    test::write_bytes(path, bytes);
-    return error_of([&] { read_safetensors(path); });
-  };
-  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
-  test::write_bytes(path, safetensors(good, 8));
-  EXPECT_EQ(read_safetensors(path).at("a").numel(), 2);
-
-  EXPECT_THAT(refused(""), HasSubstr("only 0 bytes"));
-  EXPECT_THAT(refused(std::string(8, '\xff')), HasSubstr("header of"));
-  EXPECT_THAT(refused(safetensors("[1, 2]", 0)), HasSubstr("not a JSON object"));
-  EXPECT_THAT(refused(safetensors("{\"a\":", 0)), HasSubstr("not a JSON object"));
-  EXPECT_THAT(refused(safetensors(good, 4)), HasSubstr("'a' wants 8 bytes"));
-  EXPECT_THAT(refused(safetensors(good, 12)), HasSubstr("belong to no tensor"));
-  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8)),
-              HasSubstr("unknown dtype"));
-  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), HasSubstr("lacks"));
-  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)),
-              HasSubstr("impossible shape"));
-  EXPECT_THAT(
-      refused(safetensors(
-          R"({"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,8]}})", 8)),
-      HasSubstr("impossible shape"));
-  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                                  R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-                                  12)),
-              HasSubstr("starts at 4 instead of 8"));
-}
-
 TEST(LoadState, NamesWhatDoesNotFit) {
   const auto model = create_model(small_vit(16, 4, false));
   TensorMap state;
@@ -105,46 +44,110 @@ TEST(LoadState, NamesWhatDoesNotFit) {
     state[name] = tensor.detach().clone();
   load_state(model->module(), state);  // all fits
   state.erase("norm.weight");
+  state["norm.weigth"] = torch::zeros({16});
   state["head.weight"] = torch::zeros({5, 16});
   state["extra"] = torch::zeros({1});
   const std::string error = error_of([&] { load_state(model->module(), state); });
-  EXPECT_THAT(error, HasSubstr("missing: norm.weight"));
+  EXPECT_THAT(error, HasSubstr("1 are missing and 1 have another shape"));
+  EXPECT_THAT(error, HasSubstr("missing: norm.weight [16]; the file has norm.weigth"));
   EXPECT_THAT(error, HasSubstr("shape of head.weight: file [5, 16], model [4, 16]"));
-  EXPECT_THAT(error, HasSubstr("unexpected: extra"));
+  EXPECT_THAT(error, HasSubstr("unexpected: extra [1]"));
 }
 
-TEST(LoadPartial, TakesAPlainModelIntoALargerDistilledOne) {
+TEST(LoadWeights, StrictWantsEveryNameAndEveryShape) {
+  const auto plain = create_model(small_vit(16, 4, false));
+  const auto distilled = create_model(small_vit(16, 4, true));
+  const auto other_classes = create_model(small_vit(16, 6, false));
+  const TensorMap source = state_of(plain->module());
+  EXPECT_EQ(load_weights(*plain, source).loaded, static_cast<int64_t>(source.size()));
+  EXPECT_THAT(error_of([&] { load_weights(*distilled, source); }),
+              HasSubstr("missing: dist_token"));
+  EXPECT_THAT(error_of([&] { load_weights(*other_classes, source); }),
+              HasSubstr("shape of head.weight: file [4, 16], model [6, 16]"));
+  LoadRule loose;
+  loose.strict = false;  // says nothing of shapes
+  EXPECT_THAT(error_of([&] { load_weights(*other_classes, source, loose); }),
+              HasSubstr("shape of head.weight"));
+}
+
+TEST(LoadWeights, ANewHeadStaysFresh) {
+  const auto source = create_model(small_vit(16, 4, true));
+  const auto model = create_model(small_vit(16, 6, true));
+  const torch::Tensor head = model->classifier()->weight.detach().clone();
+  LoadRule rule;
+  rule.new_head = true;
+  const LoadReport load = load_weights(*model, state_of(source->module()), rule);
+  EXPECT_THAT(load.fresh, UnorderedElementsAre("head.weight", "head.bias", "head_dist.weight",
+                                               "head_dist.bias"));
+  EXPECT_TRUE(model->classifier()->weight.equal(head));
+  EXPECT_TRUE(state_of(model->module())
+                  .at("norm.weight")
+                  .equal(state_of(source->module()).at("norm.weight")));
+}
+
+// The head of a CNN may have any name.
+TEST(LoadWeights, KnowsTheHeadOfEveryBackbone) {
+  for (const char* name : {"convnext_tiny", "mobilenetv2_100", "regnety_004", "resnet20_a"}) {
+    SCOPED_TRACE(name);
+    ModelOptions options = named_model(name);
+    options.in_chans = 3;
+    options.num_classes = 4;
+    const auto source = create_model(options);
+    options.num_classes = 6;
+    const auto model = create_model(options);
+    LoadRule rule;
+    rule.new_head = true;
+    EXPECT_THAT(load_weights(*model, state_of(source->module()), rule).fresh, SizeIs(2));
+  }
+}
+
+TEST(LoadWeights, TakesAPlainModelIntoALargerDistilledOne) {
   const auto plain = create_model(small_vit(16, 4, false));
   const auto distilled = create_model(small_vit(32, 6, true));
   const TensorMap source = state_of(plain->module());
   const torch::Tensor dist_row = state_of(distilled->module()).at("pos_embed").select(1, 1).clone();
-  const PartialLoad load = load_partial(distilled->module(), source, vit::PosEmbedResize::kTimm);
+  LoadRule rule;
+  rule.strict = false;
+  rule.new_head = true;
+  const LoadReport load = load_weights(*distilled, source, rule);
   const TensorMap target = state_of(distilled->module());
   EXPECT_TRUE(target.at("cls_token").equal(source.at("cls_token")));
   EXPECT_TRUE(target.at("pos_embed").select(1, 0).equal(source.at("pos_embed").select(1, 0)));
   EXPECT_TRUE(target.at("pos_embed").select(1, 1).equal(dist_row));
   EXPECT_EQ(target.at("pos_embed").size(1), 16 + 2);
-  EXPECT_THAT(load.resized, Contains("pos_embed"));
+  EXPECT_THAT(load.resized, ElementsAre("pos_embed"));
   for (const char* name : {"dist_token", "head.weight", "head_dist.weight"}) {
     EXPECT_THAT(load.fresh, Contains(name));
   }
 }
 
-TEST(LoadPartial, RefusesAnotherArchitecture) {
+TEST(LoadWeights, PatchesOfAnotherSizeEmbedAlike) {
+  const auto model = create_model(small_vit(16, 4, false));
+  ModelOptions options = small_vit(32, 4, false);
+  options.vit.patch_size = 16;
+  const auto larger = create_model(options);
+  const LoadReport load = load_weights(*larger, state_of(model->module()));
+  EXPECT_THAT(load.resized, ElementsAre("patch_embed.proj.weight"));
+  // A constant image stays one when it is enlarged.
+  const torch::NoGradGuard no_grad;
+  EXPECT_TRUE(
+      model->forward(torch::ones({1, 3, 16, 16}))
+          .logits.allclose(larger->forward(torch::ones({1, 3, 32, 32})).logits, 1e-4, 1e-5));
+}
+
+TEST(LoadWeights, RefusesAnotherArchitecture) {
   const auto model = create_model(small_vit(16, 4, false));
   ModelOptions wider = small_vit(16, 4, false);
   wider.vit.embed_dim = 32;
   const auto other = create_model(wider);
+  LoadRule loose;
+  loose.strict = false;
+  EXPECT_THAT(error_of([&] { load_weights(*model, state_of(other->module()), loose); }),
+              HasSubstr("have another shape"));
   EXPECT_THAT(error_of([&] {
-                load_partial(model->module(), state_of(other->module()),
-                             vit::PosEmbedResize::kTimm);
+                load_weights(*model, {{"conv.weight", torch::zeros({1})}}, loose);
               }),
-              HasSubstr("another architecture"));
-  EXPECT_THAT(error_of([&] {
-                load_partial(model->module(), {{"conv.weight", torch::zeros({1})}},
-                             vit::PosEmbedResize::kTimm);
-              }),
-              HasSubstr("no name in the file"));
+              HasSubstr("unexpected: conv.weight"));
 }
 
 }  // namespace

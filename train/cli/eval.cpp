@@ -5,6 +5,7 @@
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
+#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -47,7 +48,7 @@ SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
                       const Config& config) {
   if (kind != "file") return open_run_model(arguments.path, arguments.checkpoint, kind);
   SavedModel saved;
-  saved.model = open_file_model(arguments.path, config.model);
+  saved.model = open_model_file(arguments.path, config.model);
   saved.description = arguments.path;
   return saved;
 }
@@ -69,8 +70,10 @@ void write_per_class(std::ofstream& file, const std::string& weights, const Eval
 std::shared_ptr<const Dataset> choose_split(const Sets& sets, const std::string& name) {
   const auto& chosen = name == "train" ? sets.train : name == "val" ? sets.val : sets.test;
   if (chosen) return chosen;
-  throw ConfigError(name == "val" ? "--split val: the run has no data.val_split"
-                                  : "--split test: the data set has no test part; try --split val");
+  throw ConfigError(name == "val"
+                        ? "--split val: the run has no data.val_split"
+                        : "--split test: the data set has no test part; --split train "
+                          "scores all its images, --split val what data.val_split holds out");
 }
 
 void eval(const EvalArguments& arguments) {

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   app.footer("umbra COMMAND --help tells more. Start with: umbra train configs/demo/teacher.toml");
   add_train_command(app);
   add_eval_command(app);
+  add_predict_command(app);
   add_config_command(app);
   add_report_command(app);
   add_preview_command(app);

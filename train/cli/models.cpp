@@ -29,7 +29,7 @@ ModelFacts facts_of(const std::string& name) {
   ModelFacts facts;
   facts.name = options.name;
   facts.family = options.is_vit() ? "vit" : "cnn";
-  facts.input_size = published_image_size(options.name);
+  facts.input_size = published_input(options.name).image_size;
   options.num_classes = facts.input_size <= 32 ? 100 : 1000;
   options.in_chans = 3;
   const std::unique_ptr<Model> model = create_model(options);

@@ -4,9 +4,10 @@
 
 #include "train/cli/commands.h"
 #include "train/error.h"
-#include "train/key_maps.h"
 #include "train/loop/run_folder.h"
-#include "train/pth.h"
+#include "train/weights/files.h"
+#include "train/weights/key_maps.h"
+#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -75,9 +76,16 @@ bool is_extra_shadow(const std::string& name) {
 }
 
 TensorMap weights_of(const std::string& path, const ExportArguments& arguments) {
-  if (!is_run_path(path)) return peel_prefixes(read_weight_file(path));
-  const SavedModel saved = open_run_model(path, arguments.checkpoint, arguments.weights);
-  return state_of(saved.model->module());
+  if (is_run_path(path)) {
+    const SavedModel saved = open_run_model(path, arguments.checkpoint, arguments.weights);
+    return state_of(saved.model->module());
+  }
+  const TensorMap file = peel_prefixes(read_weight_file(path));
+  if (arguments.model.empty()) return file;
+  ModelOptions options = named_model(arguments.model);
+  options.num_classes = 1;  // only names matter
+  options.in_chans = 3;
+  return to_ours(options.name, file, state_of(create_model(options)->module()));
 }
 
 // Adds `weights`, as doubles. Throws umbra::Error if they have other names or shapes.
@@ -176,7 +184,7 @@ std::unique_ptr<Model> make_model(const ForwardArguments& arguments, const torch
   options.in_chans = images.size(1);
   options.num_classes = arguments.num_classes;
   options.vit.img_size = images.size(2);
-  if (!arguments.weights.empty()) return open_file_model(arguments.weights, options);
+  if (!arguments.weights.empty()) return open_model_file(arguments.weights, options);
   if (options.num_classes == 0) options.num_classes = 1000;
   torch::manual_seed(static_cast<uint64_t>(arguments.seed));
   return create_model(options);
@@ -248,7 +256,7 @@ void add_export_command(CLI::App& app) {
   command->add_option("--to", arguments->to, "Whose names the tensors get")
       ->check(CLI::IsMember({"timm", "torchvision"}))
       ->capture_default_str();
-  command->add_option("--model", arguments->model, "Model name, for --to with a bare weight file");
+  command->add_option("--model", arguments->model, "Of bare weight files: the model's name, to translate other publishers' names");
   command->add_flag("--keep-shadows", arguments->keep_shadows,
                     "Also the shadow heads and tokens that no published architecture has");
   command->callback([=] { export_weights(*arguments); });

@@ -102,6 +102,8 @@ void check_distill(const Config& c, const Checker& check) {
                   "[teacher] needs a path: a run folder or a weight file, for example --set "
                   "{}.path=runs/teacher",
                   table);
+    check.require(c.teachers[i].format == "auto" || c.teachers[i].model.empty(), table + ".model",
+                  "teacher.format = \"torchscript\" brings its own network: leave teacher.model out");
     check.require(c.teachers[i].mean.size() == c.teachers[i].std.size(), table + ".mean",
                   "teacher.mean and teacher.std must have the same number of values");
   }

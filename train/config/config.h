@@ -40,7 +40,9 @@ struct TeacherOptions {
   std::string checkpoint = "best";
   std::string weights = "auto";  // "auto", "raw" or "ema"
   double expect_top1 = 0.0;      // percent; 0: not asked
-  // For a bare weight file only; a run folder brings its own.
+  // "torchscript": a file that is a program, run with the rights of whoever trains.
+  std::string format = "auto";
+  // For a bare file only; a run folder brings its own.
   std::string model;
   int64_t image_size = 0;
   std::vector<double> mean, std;

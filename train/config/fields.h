@@ -190,9 +190,14 @@ void model_head_fields(V&& visit, Like<ModelOptions> auto& o) {
   visit("num_classes", o.num_classes, at_least(0), "0: as many as the data has");
   visit("in_chans", o.in_chans, between(0, 64), "Image channels; 0: as many as the data has");
   visit("init_from", o.init_from, anything(),
-        "Run folder, checkpoint or weight file (.safetensors, .pth) to start from; heads of "
-        "another class "
-        "count start anew, the position embedding is resized");
+        "Run folder, checkpoint or weight file (.safetensors, .pth) to start from; position and "
+        "patch "
+        "embedding are resized");
+  visit(
+      "init_strict", o.init_strict, anything(),
+      "init_from must have every tensor of the model and no other; false: load what fits by name");
+  visit("init_head", o.init_head, one_of({"file", "new"}),
+        "Class heads of init_from: from the file, or new, for other classes");
   visit("pos_embed_resize", o.pos_embed_resize, one_of({"timm", "deit"}),
         "Position embedding at another size: bicubic with (timm) or without (deit) antialiasing");
 }
@@ -216,6 +221,10 @@ void fields(V&& visit, Like<TeacherOptions> auto& o) {
         "Of a run: the weights themselves or their average; auto: whichever scored better");
   visit("expect_top1", o.expect_top1, between(0, 100),
         "Refuse to train if the teacher scores less than this (percent) on the test set; 0: any");
+  visit(
+      "format", o.format, one_of({"auto", "torchscript"}),
+      "auto: run or weight file. torchscript: a file from torch.jit, logits only; it is a program, "
+      "so only from people you trust");
   visit("model", o.model, anything(), "Model name, for a bare weight file only");
   visit("image_size", o.image_size, between(0, 4096),
         "Side the teacher sees, for a bare weight file; 0: the student's");

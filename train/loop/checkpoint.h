@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "train/weights.h"
+#include "train/weights/files.h"
 
 namespace umbra {
 

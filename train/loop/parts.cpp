@@ -4,9 +4,10 @@
 
 #include "augment/rng.h"
 #include "train/data/view_stats.h"
-#include "train/key_maps.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
+#include "train/script_model.h"
+#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -22,12 +23,12 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
   notes.push_back(
       fmt::format("model {}: {} parameters", config.model.name, count_parameters(model->module())));
   if (config.model.init_from.empty() || !fresh) return model;
-  const auto rule = config.model.pos_embed_resize == "deit" ? vit::PosEmbedResize::kDeit
-                                                            : vit::PosEmbedResize::kTimm;
+  LoadRule rule;
+  rule.strict = config.model.init_strict;
+  rule.new_head = config.model.init_head == "new";
+  if (config.model.pos_embed_resize == "deit") rule.pos_embed = vit::PosEmbedResize::kDeit;
   try {
-    const TensorMap file = read_weights(config.model.init_from);
-    const PartialLoad load = load_partial(
-        model->module(), to_ours(config.model.name, file, state_of(model->module())), rule);
+    const LoadReport load = load_weights(*model, read_weights(config.model.init_from), rule);
     notes.push_back(
         fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
     const auto list = [&](const char* what, const std::vector<std::string>& names) {
@@ -40,14 +41,34 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
     throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
                                   config.model.init_from, error.what_without_backtrace()));
   } catch (const Error& error) {
-    throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
-                                  config.model.init_from, error.what()));
+    throw ConfigError(fmt::format(
+        "{}model.init_from = \"{}\": {}\nmodel.init_head = \"new\" leaves the file's class heads "
+        "out, model.init_strict = false whatever only one side has",
+        sources.at("model.init_from"), config.model.init_from, error.what()));
   }
   return model;
 }
 
-// A bare weight file: the config says what it is.
-SavedModel open_weight_file(const TeacherOptions& options, const Config& config) {
+// How images are prepared for a bare file: as the config says, else like the student's.
+InputForm bare_input(const TeacherOptions& options, const Config& config) {
+  const augment::AugmentOptions& student = config.augment;
+  if (!options.mean.empty() && options.mean.size() != student.mean.size()) {
+    throw Error(fmt::format("teacher.mean has {} values, the images {} channel(s)",
+                            options.mean.size(), student.mean.size()));
+  }
+  return {options.mean.empty() ? student.mean : options.mean,
+          options.std.empty() ? student.std : options.std,
+          options.image_size > 0 ? options.image_size : student.image_size};
+}
+
+SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
+  SavedModel saved;
+  saved.input = bare_input(options, config);
+  saved.description = options.path;
+  if (options.format == "torchscript") {
+    saved.model = open_torchscript(options.path, config.model.in_chans, saved.input.image_size);
+    return saved;
+  }
   if (options.model.empty()) {
     throw ConfigError(fmt::format(
         "{} is a bare weight file: say which model it is, for example teacher.model = \"resnet18\"",
@@ -55,30 +76,22 @@ SavedModel open_weight_file(const TeacherOptions& options, const Config& config)
   }
   ModelOptions model = named_model(options.model);
   model.in_chans = config.model.in_chans;
-  SavedModel saved;
-  if (!options.mean.empty() && options.mean.size() != config.augment.mean.size()) {
-    throw Error(fmt::format("teacher.mean has {} values, the images {} channel(s)",
-                            options.mean.size(), config.augment.mean.size()));
-  }
-  saved.input = {options.mean.empty() ? config.augment.mean : options.mean,
-                 options.std.empty() ? config.augment.std : options.std,
-                 options.image_size > 0 ? options.image_size : config.augment.image_size};
   model.vit.img_size = saved.input.image_size;
-  saved.model = open_file_model(options.path, model);
-  saved.description = options.path;
+  saved.model = open_model_file(options.path, model);
   return saved;
 }
 
 std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
                                        const torch::Device& device) {
-  if (is_run_path(options.path) &&
-      (!options.model.empty() || !options.mean.empty() || options.image_size > 0)) {
+  const bool is_run = is_run_path(options.path);
+  if (is_run && (!options.model.empty() || !options.mean.empty() || options.image_size > 0 ||
+                 options.format != "auto")) {
     throw Error(
-        "it is a run, which brings its own model, image_size, mean and std: leave them out");
+        "it is a run, which brings its own model, image_size, mean and std: leave them and format "
+        "out");
   }
-  SavedModel saved = is_run_path(options.path)
-                         ? open_run_model(options.path, options.checkpoint, options.weights)
-                         : open_weight_file(options, config);
+  SavedModel saved = is_run ? open_run_model(options.path, options.checkpoint, options.weights)
+                            : open_bare_file(options, config);
   const ModelOptions& teacher = saved.model->options();
   if (teacher.num_classes != config.model.num_classes) {
     throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
@@ -241,12 +254,6 @@ Sets open_sets(const Config& config, const Sources& sources) {
     if (options.val_split > 0.0) {
       std::tie(sets.train, sets.val) = split_off(splits.train, options.val_split, seed);
     }
-    if (!sets.evaluation()) {
-      throw Error(
-          fmt::format("{} has no test or validation part: add one, or hold out a share of "
-                      "the training set with data.val_split = 0.1",
-                      options.path));
-    }
     if (options.train_samples > sets.train->size()) {
       throw Error(fmt::format("data.train_samples = {} but the training set has {} images",
                               options.train_samples, sets.train->size()));
@@ -271,6 +278,12 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.precision = choose_precision(config.run.precision, parts.device);
   config.run.precision = parts.precision == torch::kFloat32 ? "fp32" : "bf16";  // a run keeps it
   const Sets sets = open_sets(config, loaded.sources);
+  if (!sets.evaluation()) {
+    throw ConfigError(
+        fmt::format("{}{} has no test or validation part: add one, or hold out a share of the "
+                    "training set with data.val_split = 0.1",
+                    loaded.sources.at("data.path"), config.data.path));
+  }
   parts.train_set = sets.train;
   parts.eval_set = sets.evaluation();
   check_against_data(config, loaded.sources, sets.train->num_classes(), sets.train->channels());

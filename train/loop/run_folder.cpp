@@ -8,8 +8,7 @@
 #include "train/config/load.h"
 #include "train/error.h"
 #include "train/files.h"
-#include "train/key_maps.h"
-#include "train/pth.h"
+#include "train/weights/files.h"
 
 namespace umbra {
 namespace {
@@ -75,27 +74,6 @@ bool is_run_path(const std::string& path) {
                   : fmt::format("{}: no such run folder, checkpoint or weight file", path));
 }
 
-namespace {
-
-// Rows of the tensor that the class head of such a model is called.
-int64_t class_count(ModelOptions options, const TensorMap& file) {
-  options.num_classes = 1;
-  const std::unique_ptr<Model> model = create_model(options);
-  const torch::Tensor& head = model->classifier()->weight;
-  const TensorMap own = state_of(model->module());
-  const TensorMap weights = to_ours(options.name, file, own);
-  for (const auto& [name, tensor] : own) {
-    if (!tensor.is_same(head)) continue;
-    const auto found = weights.find(name);
-    if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
-    throw Error(fmt::format("there is no {}, the class head of {}: is it another model?", name,
-                            options.name));
-  }
-  TORCH_CHECK(false, options.name, " does not register its class head");
-}
-
-}  // namespace
-
 SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
                           const std::string& weights) {
   const Located located = locate(path, checkpoint);
@@ -112,18 +90,6 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   saved.model = create_model(config.model);
   load_state(saved.model->module(), read_checkpoint(located.checkpoint, {group}).tensors.at(group));
   return saved;
-}
-
-std::unique_ptr<Model> open_file_model(const std::string& path, ModelOptions options) {
-  const TensorMap weights = peel_prefixes(read_weight_file(path));
-  if (options.num_classes == 0) options.num_classes = class_count(options, weights);
-  std::unique_ptr<Model> model = create_model(options);
-  try {
-    load_state(model->module(), to_ours(options.name, weights, state_of(model->module())));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
-  }
-  return model;
 }
 
 TensorMap read_weights(const std::string& path) {

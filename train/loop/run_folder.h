@@ -67,10 +67,6 @@ struct SavedModel {
 SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
                           const std::string& weights);
 
-// A weight file as a model of the name in `options`; with options.num_classes 0 the file decides.
-// Throws umbra::Error if the weights do not fit.
-std::unique_ptr<Model> open_file_model(const std::string& path, ModelOptions options);
-
 // Whether the path is a run or checkpoint folder, rather than a weight file. Throws umbra::Error if
 // it is neither.
 bool is_run_path(const std::string& path);

@@ -1,4 +1,4 @@
-#include "train/pth.h"
+#include "train/weights/files.h"
 
 #include <zlib.h>
 
@@ -10,9 +10,9 @@
 
 #include "tests/support.h"
 #include "train/error.h"
-#include "train/pickle.h"
-#include "train/weight_views.h"
-#include "train/zip.h"
+#include "train/weights/pickle.h"
+#include "train/weights/views.h"
+#include "train/weights/zip.h"
 
 namespace umbra {
 namespace {
@@ -114,6 +114,67 @@ void expect_same_bits(const TensorMap& actual, const TensorMap& expected) {
   }
 }
 
+// The bytes of a safetensors file with that header and that many bytes of data.
+std::string safetensors(const std::string& header, size_t data_bytes) {
+  std::string bytes(8, '\0');
+  const uint64_t size = header.size();
+  std::memcpy(bytes.data(), &size, 8);
+  return bytes + header + std::string(data_bytes, '\1');
+}
+
+TEST(Safetensors, RoundTripKeepsEveryBitOfEveryType) {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "x.safetensors").string();
+  const TensorMap written = {{"f32", torch::randn({3, 4})},
+                             {"f64", torch::randn({2}, torch::kFloat64)},
+                             {"bf16", torch::randn({5}).to(torch::kBFloat16)},
+                             {"i64", torch::arange(7)},
+                             {"bool", torch::tensor({true, false})},
+                             {"u8", torch::arange(9).to(torch::kUInt8)},
+                             {"scalar", torch::tensor(3.5f)},
+                             {"empty", torch::empty({0, 4})},
+                             {"strided", torch::randn({4, 6}).t()}};
+  write_safetensors(path, written);
+  const TensorMap read = read_safetensors(path);
+  ASSERT_EQ(read.size(), written.size());
+  for (const auto& [name, tensor] : written) {
+    EXPECT_EQ(read.at(name).scalar_type(), tensor.scalar_type()) << name;
+    EXPECT_TRUE(read.at(name).equal(tensor)) << name;
+  }
+}
+
+TEST(Safetensors, HostileFilesAreRefused) {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "x.safetensors").string();
+  const auto refused = [&](const std::string& bytes) {
+    test::write_bytes(path, bytes);
+    return error_of([&] { read_safetensors(path); });
+  };
+  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  test::write_bytes(path, safetensors(good, 8));
+  EXPECT_EQ(read_safetensors(path).at("a").numel(), 2);
+
+  EXPECT_THAT(refused(""), HasSubstr("only 0 bytes"));
+  EXPECT_THAT(refused(std::string(8, '\xff')), HasSubstr("header of"));
+  EXPECT_THAT(refused(safetensors("[1, 2]", 0)), HasSubstr("not a JSON object"));
+  EXPECT_THAT(refused(safetensors("{\"a\":", 0)), HasSubstr("not a JSON object"));
+  EXPECT_THAT(refused(safetensors(good, 4)), HasSubstr("'a' wants 8 bytes"));
+  EXPECT_THAT(refused(safetensors(good, 12)), HasSubstr("belong to no tensor"));
+  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8)),
+              HasSubstr("unknown dtype"));
+  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), HasSubstr("lacks"));
+  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)),
+              HasSubstr("impossible shape"));
+  EXPECT_THAT(
+      refused(safetensors(
+          R"({"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,8]}})", 8)),
+      HasSubstr("impossible shape"));
+  EXPECT_THAT(refused(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                                  R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                                  12)),
+              HasSubstr("starts at 4 instead of 8"));
+}
+
 TEST(Pth, EveryBitIsTorchs) {
   const TensorMap truth = read_safetensors(fixture("truth.safetensors"));
   ASSERT_GT(truth.size(), 15U);
@@ -121,29 +182,31 @@ TEST(Pth, EveryBitIsTorchs) {
                            "zip_protocol_5", "legacy_protocol_1", "legacy_protocol_3",
                            "legacy_protocol_4", "legacy_protocol_5", "without_checksums"}) {
     SCOPED_TRACE(name);
-    expect_same_bits(read_pth(fixture(name + ".pth"s)), truth);
+    expect_same_bits(read_weight_file(fixture(name + ".pth"s)), truth);
   }
-  expect_same_bits(read_pth(fixture("new_dtypes.pth")),
+  expect_same_bits(read_weight_file(fixture("new_dtypes.pth")),
                    read_safetensors(fixture("new_dtypes.safetensors")));
 }
 
 TEST(Pth, TheStateDictIsTimms) {
   const TensorMap truth = read_safetensors(fixture("truth.safetensors"));
-  expect_same_bits(read_pth(fixture("ema.pth")), truth);
-  const TensorMap parallel = read_pth(fixture("parallel.pth"));
+  expect_same_bits(read_weight_file(fixture("ema.pth")), truth);
+  const TensorMap parallel = read_weight_file(fixture("parallel.pth"));
   EXPECT_TRUE(parallel.contains("module.float32"));
   expect_same_bits(peel_prefixes(parallel), truth);
 }
 
 TEST(Pth, TensorsOwnTheirMemory) {
-  TensorMap tensors = read_pth(fixture("zip.pth"));
+  TensorMap tensors = read_weight_file(fixture("zip.pth"));
   const torch::Tensor before = tensors.at("shared.rows").clone();
   tensors.at("shared.whole").zero_();
   EXPECT_TRUE(tensors.at("shared.rows").equal(before));
 }
 
 TEST(Pth, WhatIsNoStateDictIsRefusedWithAdvice) {
-  const auto error = [](const char* name) { return error_of([&] { read_pth(fixture(name)); }); };
+  const auto error = [](const char* name) {
+    return error_of([&] { read_weight_file(fixture(name)); });
+  };
   EXPECT_THAT(error("whole_model.pth"),
               AllOf(HasSubstr("whole_model.pth: holds torch.nn.modules.linear.Linear"),
                     HasSubstr("torch.save(model.state_dict()")));
@@ -420,10 +483,6 @@ TEST(ReadWeights, TheContentsDecide) {
   }
   EXPECT_THAT(error_of([&] { read_weight_file(folder.path().string()); }),
               HasSubstr("no regular file"));
-}
-
-std::string safetensors(const std::string& header, size_t data_bytes) {
-  return number(header.size(), 8) + header + std::string(data_bytes, '\1');
 }
 
 TEST(SafetensorsViews, HolesAreClosed) {

@@ -1,4 +1,4 @@
-#include "train/tensor_view.h"
+#include "train/weights/tensor_view.h"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,8 @@
-#include "train/key_maps.h"
+#include "train/weights/key_maps.h"
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <optional>
 
 #include "train/error.h"
@@ -93,17 +94,38 @@ const Rules kPackageEfficientNetLite = {
     {"classifier.", "_fc."},
 };
 
+const Rules kFacebookDeit3 = {
+    {"blocks.#.ls1.gamma", "blocks.{i}.gamma_1"},
+    {"blocks.#.ls2.gamma", "blocks.{i}.gamma_2"},
+};
+
+const Rules kTorchvisionViT = {
+    {"cls_token", "class_token"},
+    {"pos_embed", "encoder.pos_embedding"},
+    {"patch_embed.proj.", "conv_proj."},
+    {"blocks.#.norm1.", "encoder.layers.encoder_layer_{i}.ln_1."},
+    {"blocks.#.attn.qkv.", "encoder.layers.encoder_layer_{i}.self_attention.in_proj_"},
+    {"blocks.#.attn.proj.", "encoder.layers.encoder_layer_{i}.self_attention.out_proj."},
+    {"blocks.#.norm2.", "encoder.layers.encoder_layer_{i}.ln_2."},
+    {"blocks.#.mlp.fc1.", "encoder.layers.encoder_layer_{i}.mlp.0."},
+    {"blocks.#.mlp.fc2.", "encoder.layers.encoder_layer_{i}.mlp.3."},
+    {"norm.", "encoder.ln."},
+    {"head.", "heads.head."},
+};
+
 struct Tongue {
   std::string_view family;  // how the model's name begins
   std::string_view publisher;
   const Rules& rules;
 };
-const std::array<Tongue, 5> kTongues = {{
+const std::array<Tongue, 7> kTongues = {{
     {"regnety_", "torchvision", kTorchvisionRegNet},
     {"convnext_", "torchvision", kTorchvisionConvNeXt},
     {"convnext_", "facebook", kFacebookConvNeXt},
     {"mobilenetv2_", "torchvision", kTorchvisionMobileNetV2},
     {"tf_efficientnet_lite", "efficientnet-lite", kPackageEfficientNetLite},
+    {"deit3_", "facebook", kFacebookDeit3},
+    {"vit_", "torchvision", kTorchvisionViT},
 }};
 
 // torchvision's regnet_y_800mf and regnet_y_8gf are other networks than timm's, by their widths.
@@ -205,6 +227,21 @@ std::map<std::string, std::string> ours_by_theirs(const std::string& model, cons
   return best;
 }
 
+// torchvision's transformers of 2022 called the layers of an MLP otherwise than later ones.
+TensorMap with_new_names(const TensorMap& file) {
+  TensorMap renamed;
+  for (const auto& [name, tensor] : file) {
+    std::string now = name;
+    for (const auto& [old, later] :
+         {std::pair(".mlp.linear_1.", ".mlp.0."), std::pair(".mlp.linear_2.", ".mlp.3.")}) {
+      const size_t at = now.find(old);
+      if (at != std::string::npos) now.replace(at, std::strlen(old), later);
+    }
+    renamed.emplace(now, tensor);
+  }
+  return renamed;
+}
+
 }  // namespace
 
 std::vector<std::string> publishers_of(const std::string& model) {
@@ -245,7 +282,8 @@ TensorMap to_publisher(const std::string& model, const std::string& publisher,
   return theirs;
 }
 
-TensorMap to_ours(const std::string& model, const TensorMap& file, const TensorMap& own) {
+TensorMap to_ours(const std::string& model, const TensorMap& published, const TensorMap& own) {
+  const TensorMap file = with_new_names(published);
   const std::map<std::string, std::string> names = ours_by_theirs(model, file, own);
   TensorMap state;
   for (const auto& [theirs, tensor] : file) {

@@ -1,4 +1,4 @@
-#include "train/zip.h"
+#include "train/weights/zip.h"
 
 #include <zlib.h>
 
@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "train/error.h"
-#include "train/tensor_view.h"
+#include "train/weights/tensor_view.h"
 
 namespace umbra {
 namespace {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "train/tensor_view.h"
+#include "train/weights/tensor_view.h"
 
 namespace umbra {
 

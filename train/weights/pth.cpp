@@ -10,9 +10,9 @@
 #include <fmt/ranges.h>
 
 #include "train/error.h"
-#include "train/pickle.h"
-#include "train/weight_views.h"
-#include "train/zip.h"
+#include "train/weights/pickle.h"
+#include "train/weights/views.h"
+#include "train/weights/zip.h"
 
 namespace umbra {
 namespace {
@@ -310,8 +310,8 @@ class ZipCheckpoint {
   void refuse_other_kinds() {
     if (has("constants.pkl")) {
       throw Error(
-          "a TorchScript archive, wanted a state dict. Convert it: "
-          "torch.save(torch.jit.load('this file').state_dict(), "
+          "a TorchScript archive, wanted a state dict. As a teacher it needs teacher.format = "
+          "\"torchscript\"; for its weights: torch.save(torch.jit.load('this file').state_dict(), "
           "'weights.pth')");
     }
     if (!has("byteorder")) return;  // torch 1.x

@@ -1,4 +1,4 @@
-#include "train/pth.h"
+#include "train/weights/files.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -6,10 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <span>
+
+#include <nlohmann/json.hpp>
 
 #include "train/error.h"
-#include "train/weight_views.h"
+#include "train/weights/views.h"
 
 namespace umbra {
 namespace {
@@ -45,46 +49,39 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+constexpr std::array<std::pair<DType, torch::ScalarType>, 18> kTypes = {{
+    {DType::kFloat64, torch::kFloat64},
+    {DType::kFloat32, torch::kFloat32},
+    {DType::kFloat16, torch::kFloat16},
+    {DType::kBFloat16, torch::kBFloat16},
+    {DType::kInt64, torch::kInt64},
+    {DType::kInt32, torch::kInt32},
+    {DType::kInt16, torch::kInt16},
+    {DType::kInt8, torch::kInt8},
+    {DType::kUInt8, torch::kUInt8},
+    {DType::kBool, torch::kBool},
+    {DType::kComplex64, torch::kComplexFloat},
+    {DType::kComplex128, torch::kComplexDouble},
+    {DType::kComplex32, torch::kComplexHalf},
+    {DType::kUInt16, torch::kUInt16},
+    {DType::kUInt32, torch::kUInt32},
+    {DType::kUInt64, torch::kUInt64},
+    {DType::kFloat8E5M2, torch::kFloat8_e5m2},
+    {DType::kFloat8E4M3, torch::kFloat8_e4m3fn},
+}};
+
 torch::ScalarType type_of(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat64:
-      return torch::kFloat64;
-    case DType::kFloat32:
-      return torch::kFloat32;
-    case DType::kFloat16:
-      return torch::kFloat16;
-    case DType::kBFloat16:
-      return torch::kBFloat16;
-    case DType::kInt64:
-      return torch::kInt64;
-    case DType::kInt32:
-      return torch::kInt32;
-    case DType::kInt16:
-      return torch::kInt16;
-    case DType::kInt8:
-      return torch::kInt8;
-    case DType::kUInt8:
-      return torch::kUInt8;
-    case DType::kBool:
-      return torch::kBool;
-    case DType::kComplex64:
-      return torch::kComplexFloat;
-    case DType::kComplex128:
-      return torch::kComplexDouble;
-    case DType::kComplex32:
-      return torch::kComplexHalf;
-    case DType::kUInt16:
-      return torch::kUInt16;
-    case DType::kUInt32:
-      return torch::kUInt32;
-    case DType::kUInt64:
-      return torch::kUInt64;
-    case DType::kFloat8E5M2:
-      return torch::kFloat8_e5m2;
-    case DType::kFloat8E4M3:
-      return torch::kFloat8_e4m3fn;
+  for (const auto& [ours, torchs] : kTypes) {
+    if (ours == dtype) return torchs;
   }
   TORCH_CHECK(false, "no such dtype");
+}
+
+std::string_view safetensors_name(torch::ScalarType type) {
+  for (const auto& [ours, torchs] : kTypes) {
+    if (torchs == type && !info_of(ours).safetensors.empty()) return info_of(ours).safetensors;
+  }
+  TORCH_CHECK(false, "safetensors cannot hold ", type);
 }
 
 torch::Tensor copied(const TensorView& view) {
@@ -130,8 +127,7 @@ TensorMap peel(const TensorMap& tensors, std::string_view prefix,
   return peeled;
 }
 
-}  // namespace
-
+// Copies the tensors of a file, as `view` finds them.
 TensorMap read_tensors(const std::string& path, TensorViews (*view)(std::span<const uint8_t>)) {
   try {
     const MappedFile file(path);
@@ -143,9 +139,40 @@ TensorMap read_tensors(const std::string& path, TensorViews (*view)(std::span<co
   }
 }
 
-TensorMap read_pth(const std::string& path) { return read_tensors(path, view_pth); }
+}  // namespace
 
 TensorMap read_weight_file(const std::string& path) { return read_tensors(path, view_weights); }
+
+TensorMap read_safetensors(const std::string& path) { return read_tensors(path, view_safetensors); }
+
+void write_safetensors(const std::string& path, const TensorMap& tensors) {
+  nlohmann::json header = nlohmann::json::object();
+  std::vector<torch::Tensor> ordered;
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    ordered.push_back(tensor.detach().to(torch::kCPU).contiguous());
+    const uint64_t end = offset + ordered.back().nbytes();
+    header[name] = {{"dtype", safetensors_name(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // aligns the data
+  const uint64_t header_size = text.size();
+
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(errno)));
+  bool ok = std::fwrite(&header_size, 8, 1, file) == 1;
+  ok = ok && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  for (const torch::Tensor& tensor : ordered) {
+    ok = ok && std::fwrite(tensor.data_ptr(), 1, tensor.nbytes(), file) == tensor.nbytes();
+  }
+  ok = ok && std::fflush(file) == 0 && fsync(fileno(file)) == 0;
+  const int error = errno;
+  ok = std::fclose(file) == 0 && ok;
+  if (!ok) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(error)));
+}
 
 TensorMap peel_prefixes(TensorMap tensors, std::vector<std::string>* others) {
   if (others) others->clear();

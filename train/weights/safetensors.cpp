@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "train/error.h"
-#include "train/weight_views.h"
+#include "train/weights/views.h"
 
 namespace umbra {
 namespace {

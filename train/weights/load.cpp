@@ -1,0 +1,142 @@
+#include "train/weights/load.h"
+
+#include "train/error.h"
+#include "train/weights/files.h"
+#include "train/weights/key_maps.h"
+
+namespace umbra {
+namespace {
+
+bool is_square(int64_t number) {
+  const int64_t root = std::lround(std::sqrt(static_cast<double>(number)));
+  return root * root == number;
+}
+
+// Rows of the position embedding that belong to tokens: one for each, or none (DeiT-III).
+int64_t prefix_rows(const TensorMap& state) {
+  const int64_t tokens = std::count_if(state.begin(), state.end(), [](const auto& item) {
+    return item.first == "cls_token" || item.first.starts_with("dist_token");
+  });
+  const int64_t rows = state.at("pos_embed").size(1);
+  return !is_square(rows - tokens) && is_square(rows) ? 0 : tokens;
+}
+
+// The file's rows at the grid of the model's own; rows of tokens that the file lacks stay fresh.
+torch::Tensor resized_pos_embed(const TensorMap& file, const TensorMap& own,
+                                vit::PosEmbedResize rule) {
+  const torch::Tensor &old = file.at("pos_embed"), &fresh = own.at("pos_embed");
+  const int64_t old_prefix = prefix_rows(file), new_prefix = prefix_rows(own);
+  const auto grid =
+      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(fresh.size(1) - new_prefix))));
+  const torch::Tensor resized = vit::resize_pos_embed(old, old_prefix, grid, rule);
+  const int64_t shared = std::min(old_prefix, new_prefix);
+  return torch::cat(
+      {resized.narrow(1, 0, shared), fresh.narrow(1, shared, new_prefix - shared).to(old.dtype()),
+       resized.narrow(1, old_prefix, resized.size(1) - old_prefix)},
+      1);
+}
+
+// Brings the embeddings of a transformer to the model's image and patch size. Returns their names.
+std::vector<std::string> resize_embeddings(TensorMap& file, const TensorMap& own,
+                                           vit::PosEmbedResize rule) {
+  std::vector<std::string> resized;
+  const auto differs = [&](const char* name, int64_t dim, int64_t width_dim) {
+    const auto theirs = file.find(name);
+    const auto ours = own.find(name);
+    if (theirs == file.end() || ours == own.end()) return false;
+    return theirs->second.dim() == dim && ours->second.dim() == dim &&
+           theirs->second.size(width_dim) == ours->second.size(width_dim) &&
+           theirs->second.sizes() != ours->second.sizes();
+  };
+  if (differs("pos_embed", 3, 2)) {
+    file["pos_embed"] = resized_pos_embed(file, own, rule);
+    resized.emplace_back("pos_embed");
+  }
+  const std::string kernel = "patch_embed.proj.weight";
+  if (differs(kernel.c_str(), 4, 0) && file.at(kernel).size(1) == own.at(kernel).size(1)) {
+    file[kernel] = vit::resize_patch_embed(file.at(kernel), own.at(kernel).size(2));
+    resized.push_back(kernel);
+  }
+  return resized;
+}
+
+// The tensors that end in class logits: of the class head and of all shadow heads.
+std::vector<std::string> head_names(Model& model, const TensorMap& own) {
+  const torch::nn::Linear& classifier = model.classifier();
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : own) {
+    const bool shadow = name.starts_with("head_dist.") || name.starts_with("head_shadow.") ||
+                        name.starts_with("fc_shadow.");
+    if (shadow || tensor.is_same(classifier->weight) || tensor.is_same(classifier->bias)) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+// Rows of the tensor that the class head of such a model is called.
+int64_t class_count(ModelOptions options, const TensorMap& file) {
+  options.num_classes = 1;
+  const std::unique_ptr<Model> model = create_model(options);
+  const TensorMap own = state_of(model->module());
+  const TensorMap weights = to_ours(options.name, file, own);
+  for (const std::string& name : head_names(*model, own)) {
+    if (!own.at(name).is_same(model->classifier()->weight)) continue;
+    const auto found = weights.find(name);
+    if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
+    throw Error(fmt::format("there is no {}, the class head of {}: is it another model?", name,
+                            options.name));
+  }
+  TORCH_CHECK(false, options.name, " does not register its class head");
+}
+
+}  // namespace
+
+LoadReport load_weights(Model& model, const TensorMap& file, const LoadRule& rule) {
+  const torch::NoGradGuard no_grad;
+  const TensorMap own = state_of(model.module());
+  TensorMap state = to_ours(model.options().name, file, own);
+  LoadReport report;
+  if (rule.new_head) {
+    for (const std::string& name : head_names(model, own)) {
+      state.erase(name);
+      report.fresh.push_back(name);
+    }
+  }
+  report.resized = resize_embeddings(state, own, rule.pos_embed);
+
+  Mismatch mismatch = compare(own, state);
+  const auto is_fresh = [&](const std::string& name) {
+    return std::find(report.fresh.begin(), report.fresh.end(), name) != report.fresh.end();
+  };
+  std::erase_if(mismatch.missing, is_fresh);
+  const bool nothing = mismatch.missing.size() + mismatch.misshapen.size() == own.size();
+  if (!rule.strict && !nothing) {
+    report.fresh.insert(report.fresh.end(), mismatch.missing.begin(), mismatch.missing.end());
+    report.unused = std::move(mismatch.unexpected);
+    mismatch.missing.clear();
+    mismatch.unexpected.clear();
+  }
+  if (!mismatch.empty()) throw Error(describe(mismatch, own, state));
+  for (const auto& [name, target] : own) {
+    const auto found = state.find(name);
+    if (found == state.end()) continue;
+    torch::Tensor(target).copy_(found->second);
+    ++report.loaded;
+  }
+  return report;
+}
+
+std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions options) {
+  const TensorMap weights = peel_prefixes(read_weight_file(path));
+  try {
+    if (options.num_classes == 0) options.num_classes = class_count(options, weights);
+    std::unique_ptr<Model> model = create_model(options);
+    load_weights(*model, weights);
+    return model;
+  } catch (const Error& error) {
+    throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
+  }
+}
+
+}  // namespace umbra

@@ -44,6 +44,7 @@ from parity_pixel_ops import make_pixel_ops
 from parity_policy import make_policy
 from parity_resize import make_resize
 from parity_tar import make_tar
+from parity_vit_zoo import make_vit_zoo
 
 VERSIONS = {
     "python": platform.python_version(),
@@ -139,25 +140,6 @@ def record_vit(model, images, seed):
     return tensors
 
 
-VIT_NAMES = [f"{family}_{size}{middle}_patch{patch}_{side}"
-             for side in (224, 384)
-             for family, middle, patch, sizes in [
-                 ("deit", "", 16, ("tiny", "small", "base")),
-                 ("deit", "_distilled", 16, ("tiny", "small", "base")),
-                 ("deit3", "", 16, ("small", "medium", "base", "large")),
-                 ("vit", "", 16, ("tiny", "small", "base", "large")),
-                 ("vit", "", 32, ("small", "base"))]
-             for size in sizes]
-
-
-def timm_parameters(name):
-    """Of timm's model; 384 pixels, where timm has no such name, is its 224-pixel one at that size."""
-    known = name if timm.is_model(name) else name.replace("_384", "_224")
-    with torch.device("meta"):
-        model = timm.create_model(known, img_size=int(name[-3:]))
-    return sum(p.numel() for p in model.parameters())
-
-
 def make_vit(out):
     plain = randomize(VisionTransformer(**SMALL_VIT), 1)
     out.save("vit_plain", record_vit(plain, randn(4, 3, 32, 32, seed=2), 3))
@@ -168,7 +150,7 @@ def make_vit(out):
     out.facts["small_vit"] = SMALL_VIT
     deit3 = VisionTransformer(**SMALL_VIT, no_embed_class=True, init_values=1e-4)
     out.save("vit_deit3", record_vit(randomize(deit3, 12), randn(4, 3, 32, 32, seed=13), 14))
-    out.facts["vit_parameters"] = {name: timm_parameters(name) for name in VIT_NAMES}
+    make_vit_zoo(out, SimpleNamespace(randn=randn, fill=fill))
 
 
 def make_pos_embed(out):
@@ -186,6 +168,11 @@ def make_pos_embed(out):
         rows = grid.permute(0, 2, 3, 1).flatten(1, 2)
         tensors[f"{name}/deit"] = torch.cat([embed[:, :prefix], rows], dim=1)
         cases.append(dict(name=name, grid=new, prefix=prefix))
+    for old, new in [(16, 8), (16, 32), (14, 16), (4, 7)]:
+        kernels = randn(5, 3, old, old, seed=100 * old + new)
+        tensors[f"patch_{old}_to_{new}/input"] = kernels
+        tensors[f"patch_{old}_to_{new}/timm"] = timm.layers.resample_patch_embed(kernels, [new, new])
+    out.facts["patch_embed"] = [[16, 8], [16, 32], [14, 16], [4, 7]]
     out.save("pos_embed", tensors)
     out.facts["pos_embed"] = cases
 
@@ -265,15 +252,24 @@ def make_cnn(out):
     out.save("resnet8x4", record_cnn(resnet8x4, randn(4, 3, 32, 32, seed=27), 28))
     out.facts["cnn"] = {"resnet18": 1000, "resnet20": 100, "resnet8x4": 100}
     make_shadow_branch(out, resnet8x4)
-    with torch.device("meta"):
-        names = {f"resnet{depth}": (depth, (16, 16, 32, 64)) for depth in (8, 14, 20, 32, 44, 56, 110)}
-        names |= {f"resnet{depth}x4": (depth, (32, 64, 128, 256)) for depth in (8, 32)}
-        out.facts["cifar_resnets"] = {
-            name: sum(p.numel() for p in CifarResNet(depth, widths, 100).parameters())
-            for name, (depth, widths) in names.items()}
+    make_cifar_resnets(out)
     tools = SimpleNamespace(randn=randn, randomize=randomize, record_cnn=record_cnn, fill=fill)
     make_cifar_zoo(out, tools)
     make_imagenet_zoo(out, tools)
+
+
+def make_cifar_resnets(out):
+    names = {f"resnet{depth}": (depth, (16, 16, 32, 64)) for depth in (8, 14, 20, 32, 44, 56, 110)}
+    names |= {f"resnet{depth}x4": (depth, (32, 64, 128, 256)) for depth in (8, 32)}
+    tensors = dict(noise=randn(65537, seed=30), input=randn(2, 3, 32, 32, seed=31))
+    out.facts["cifar_resnets"] = {}
+    for name, (depth, widths) in names.items():
+        model = CifarResNet(depth, widths, 100)
+        out.facts["cifar_resnets"][name] = sum(p.numel() for p in model.parameters())
+        with torch.no_grad():
+            tensors[f"{name}/logits"], sums = fill(model, tensors["noise"]).eval()(tensors["input"])
+        tensors.update({f"{name}/stage/{i}": total for i, total in enumerate(sums)})
+    out.save("cifar_resnets", tensors)
 
 
 def conv_bn_relu(in_width, width, kernel, stride):

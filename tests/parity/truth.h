@@ -1,6 +1,7 @@
 // What tools/make_parity_data.py computed with PyTorch, timm, torchvision and Pillow.
 #pragma once
 
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -52,6 +53,28 @@ inline TensorMap gradients_of(const torch::nn::Module& module) {
   TensorMap gradients;
   for (const auto& item : module.named_parameters()) gradients[item.key()] = item.value().grad();
   return gradients;
+}
+
+// Sets all tensors as `fill` of tools/parity_imagenet_zoo.py does.
+inline void fill(const TensorMap& state, const torch::Tensor& noise) {
+  int64_t k = -1;
+  for (const auto& [name, tensor] : state) {
+    ++k;
+    if (name.ends_with("num_batches_tracked")) continue;
+    const int64_t count = tensor.numel(), start = 7919 * k % noise.numel();
+    torch::Tensor n =
+        noise.repeat(count / noise.numel() + 2).narrow(0, start, count).view(tensor.sizes());
+    if (name.ends_with("running_var")) {
+      n = 0.5 + n.abs();
+    } else if (tensor.dim() == 1) {
+      n = name.ends_with("weight") ? 1.0 + 0.1 * n : 0.1 * n;
+    } else if (tensor.dim() == 4) {
+      n = n * std::sqrt(2.0 / static_cast<double>(count / tensor.size(0)));
+    } else {
+      n = n / std::sqrt(static_cast<double>(tensor.size(1)));
+    }
+    torch::Tensor(tensor).copy_(n);
+  }
 }
 
 }  // namespace umbra::test

@@ -46,10 +46,6 @@ void expect_same_as_timm(const vit::VitOptions& options, const TensorMap& expect
   expect_close(evaluated.logits, expected.at("logits_eval"), kTolerance);
 }
 
-int64_t parameters(const vit::VitOptions& options) {
-  return count_parameters(*vit::VisionTransformer(options));
-}
-
 TEST(VitParity, PlainModelHasTimmsLogitsAndGradients) {
   expect_same_as_timm(small_options(/*distilled=*/false), truth("vit_plain"));
 }
@@ -65,19 +61,34 @@ TEST(VitParity, Deit3HasTimmsLogitsAndGradients) {
   expect_same_as_timm(options, truth("vit_deit3"));
 }
 
-TEST(VitParity, EveryNameHasTimmsParameterCount) {
-  const nlohmann::json counts = facts("vit_parameters");
-  ASSERT_GE(counts.size(), 30U);
+TEST(VitParity, EveryNameHasTimmsParametersLogitsAndBlocks) {
+  const torch::NoGradGuard no_grad;
+  const nlohmann::json zoo = facts("vit_zoo"), models = zoo.at("models");
+  const TensorMap expected = truth("vit_zoo");
   for (const std::string& name : vit::variant_names()) {
-    if (name == "vit" || name.starts_with("vit_cifar")) continue;  // ours
-    ASSERT_TRUE(counts.contains(name)) << name;
-    // Every block has as many: two short models tell the size of a long one.
+    if (name == "vit") continue;  // all options
+    SCOPED_TRACE(name);
+    ASSERT_TRUE(models.contains(name));
     vit::VitOptions options = vit::named_options(name).value();
-    const int64_t depth = std::exchange(options.depth, 1);
-    const int64_t one = parameters(options);
-    options.depth = 2;
-    const int64_t block = parameters(options) - one;
-    EXPECT_EQ(one + (depth - 1) * block, counts.at(name).get<int64_t>()) << name;
+    options.num_classes = zoo.at("num_classes");
+    vit::VisionTransformer model(options);
+    // The heads are of ten classes here, of 1000 there.
+    const int64_t heads = options.distilled ? 2 : 1;
+    const int64_t missing = heads * (1000 - options.num_classes) * (options.embed_dim + 1);
+    EXPECT_EQ(count_parameters(*model) + missing, models.at(name).at("parameters").get<int64_t>());
+
+    fill(state_of(*model), expected.at("noise"));
+    model->eval();
+    const vit::VitOutput output = model(expected.at(fmt::format("input/{}", options.img_size)));
+    torch::Tensor logits = output.logits;
+    if (options.distilled) logits = (logits + output.shadow_logits[0]) / 2;
+    expect_close(logits, expected.at(name + "/logits"), kTolerance);
+    ASSERT_EQ(output.blocks.size(), models.at(name).at("blocks").get<size_t>());
+    for (size_t i = 0; i < output.blocks.size(); ++i) {
+      const torch::Tensor sample =
+          output.blocks[i].flatten().slice(0, 0, std::nullopt, zoo.at("step").get<int64_t>());
+      expect_close(sample, expected.at(fmt::format("{}/block/{}", name, i)), kTolerance);
+    }
   }
 }
 
@@ -98,6 +109,17 @@ TEST(PosEmbedParity, ResizesAsTimmAndAsDeit) {
     };
     expect_close(resized(vit::PosEmbedResize::kTimm), expected.at(name + "/timm"), kTolerance);
     expect_close(resized(vit::PosEmbedResize::kDeit), expected.at(name + "/deit"), kTolerance);
+  }
+}
+
+TEST(PatchEmbedParity, ResizesAsTimm) {
+  const TensorMap expected = truth("pos_embed");
+  for (const nlohmann::json& sizes : facts("patch_embed")) {
+    const std::string name =
+        fmt::format("patch_{}_to_{}", sizes[0].get<int>(), sizes[1].get<int>());
+    SCOPED_TRACE(name);
+    expect_close(vit::resize_patch_embed(expected.at(name + "/input"), sizes[1]),
+                 expected.at(name + "/timm"), kTolerance);
   }
 }
 

@@ -1,6 +1,5 @@
 // Every backbone of the table against timm, torchvision, or an independent PyTorch model:
 // parameters, names, logits and stages; for one of each family also gradients and statistics.
-#include <cmath>
 #include <set>
 
 #include "cnn/convnext.h"
@@ -50,28 +49,6 @@ TEST(ZooParity, CifarNetworksHaveTheirReferencesNamesAndShapes) {
   }
 }
 
-// As `fill` of tools/parity_imagenet_zoo.py.
-void fill(const TensorMap& state, const torch::Tensor& noise) {
-  int64_t k = -1;
-  for (const auto& [name, tensor] : state) {
-    ++k;
-    if (name.ends_with("num_batches_tracked")) continue;
-    const int64_t count = tensor.numel(), start = 7919 * k % noise.numel();
-    torch::Tensor n =
-        noise.repeat(count / noise.numel() + 2).narrow(0, start, count).view(tensor.sizes());
-    if (name.ends_with("running_var")) {
-      n = 0.5 + n.abs();
-    } else if (tensor.dim() == 1) {
-      n = name.ends_with("weight") ? 1.0 + 0.1 * n : 0.1 * n;
-    } else if (tensor.dim() == 4) {
-      n = n * std::sqrt(2.0 / static_cast<double>(count / tensor.size(0)));
-    } else {
-      n = n / std::sqrt(static_cast<double>(tensor.size(1)));
-    }
-    torch::Tensor(tensor).copy_(n);
-  }
-}
-
 TEST(ZooParity, EveryImageNetNetworkHasItsReferencesLogitsAndStages) {
   const torch::NoGradGuard no_grad;
   const TensorMap expected = truth("imagenet_zoo");
@@ -117,6 +94,29 @@ TEST(ZooParity, EveryCifarNetworkHasItsReferencesLogitsAndStages) {
                    kTolerance);
       expect_close(output.stages[i].post, expected.at(fmt::format("{}/post/{}", name, i)),
                    kTolerance);
+    }
+  }
+}
+
+TEST(ZooParity, EveryCifarResNetHasItsReferencesLogitsAndStages) {
+  const torch::NoGradGuard no_grad;
+  const TensorMap expected = truth("cifar_resnets");
+  const nlohmann::json resnets = facts("cifar_resnets");
+  ASSERT_GE(resnets.size(), 9U);
+  for (const auto& [name, parameters] : resnets.items()) {
+    SCOPED_TRACE(name);
+    cnn::CnnOptions options;
+    options.num_classes = 100;
+    const auto model = cnn::create(name, options);
+    fill(state_of(*model), expected.at("noise"));
+    model->eval();
+    const cnn::CnnOutput output = model->forward(expected.at("input"));
+    expect_close(output.logits, expected.at(name + "/logits"), kTolerance);
+    ASSERT_EQ(output.stages.size(), 3U);
+    for (size_t i = 0; i < 3; ++i) {
+      const torch::Tensor& sum = expected.at(fmt::format("{}/stage/{}", name, i));
+      expect_close(output.stages[i].pre, sum, kTolerance);
+      expect_close(output.stages[i].post, torch::relu(sum), kTolerance);
     }
   }
 }

@@ -16,10 +16,20 @@ uint64_t init_seed(const Config& config) {
   return augment::seed_of({static_cast<uint64_t>(config.run.seed), augment::Purpose::kInit});
 }
 
+// A fresh model; options that it cannot have are told by torch's errors.
+std::unique_ptr<Model> draw_model(const Config& config, const Sources& sources) {
+  torch::manual_seed(init_seed(config));
+  try {
+    return create_model(config.model);
+  } catch (const c10::Error& error) {
+    throw ConfigError(fmt::format("{}{}: {}", sources.at("model"), config.model.name,
+                                  error.what_without_backtrace()));
+  }
+}
+
 std::unique_ptr<Model> build_model(const Config& config, const Sources& sources, bool fresh,
                                    std::vector<std::string>& notes) {
-  torch::manual_seed(init_seed(config));
-  std::unique_ptr<Model> model = create_model(config.model);
+  std::unique_ptr<Model> model = draw_model(config, sources);
   notes.push_back(
       fmt::format("model {}: {} parameters", config.model.name, count_parameters(model->module())));
   if (config.model.init_from.empty() || !fresh) return model;

@@ -15,7 +15,8 @@ class VitModel : public Model {
     vit::VitOutput output = vit_(images);
     ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled};
     for (size_t i = 0; i < output.blocks.size(); ++i) {
-      result.features.push_back({fmt::format("blocks.{}", i), output.blocks[i], output.blocks[i]});
+      result.features.push_back({fmt::format("blocks.{}", i), output.blocks[i], output.blocks[i],
+                                 options().vit.num_prefix_tokens()});
     }
     return result;
   }

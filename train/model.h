@@ -14,8 +14,9 @@ namespace umbra {
 // One named stage: a map [B, C, H, W] of a CNN, or tokens [B, N, D] of a transformer.
 struct Feature {
   std::string name;
-  torch::Tensor post;  // after the stage's last activation
-  torch::Tensor pre;   // before it; the same tensor where there is none
+  torch::Tensor post;         // after the stage's last activation
+  torch::Tensor pre;          // before it; the same tensor where there is none
+  int64_t prefix_tokens = 0;  // class and distillation tokens, before the patches; 0 for maps
 };
 
 struct ModelOutput {

@@ -58,8 +58,8 @@ std::string canonical_model_name(const std::string& name) {
   if (alias != kAliases.end()) return std::string(alias->ours);
   const std::vector<std::string> names = model_names();
   if (std::find(names.begin(), names.end(), base) != names.end()) return base;
-  throw ConfigError(fmt::format("unknown model '{}'.{} Known: {}", name,
-                                augment::nearest_hint(base, names), fmt::join(names, ", ")));
+  throw ConfigError(fmt::format("unknown model '{}'.{} `umbra models` lists them all", name,
+                                augment::nearest_hint(base, names)));
 }
 
 ModelOptions named_model(const std::string& name) {

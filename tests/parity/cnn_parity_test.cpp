@@ -55,7 +55,7 @@ TEST(ShadowBranchParity, LogitsAndGradientsAreThePublicCodes) {
   const torch::Tensor& images = expected.at("input");
   const ModelOutput seen = teacher->forward(images);
 
-  ShadowBranch branch(TeacherView{teacher.get(), seen});
+  ShadowBranch branch(NetworkView{teacher.get(), seen});
   // Only a branch without a classifier of its own has these names and no others.
   load_state(*branch, part(expected, "weights"));
   branch->train();

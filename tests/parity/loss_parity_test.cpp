@@ -87,7 +87,7 @@ TEST_F(LossParity, ShakeTotalsWithAnyWeightsAndNumberOfTeachers) {
     }
     Batch batch;
     batch.labels = batch.targets = truth_.at("labels");
-    const Loss loss = make_objective(options, LossOptions{})->compute(batch, student, teachers);
+    const Loss loss = make_objective(options, LossOptions{}, {})->compute(batch, student, teachers);
     loss.total.backward();
     expect_close(loss.total, truth_.at(name + "/value"), kTolerance);
     expect_close(student.logits.grad(), truth_.at(name + "/grad_z_s"), kTolerance);
@@ -108,7 +108,7 @@ TEST_F(LossParity, ShakeCodePresetIsThePublicCodesLoss) {
   teachers[0].logits = truth_.at("shake_code/z_t");
   Batch batch;
   batch.labels = batch.targets = truth_.at("labels");
-  const Loss loss = make_objective(options, LossOptions{})->compute(batch, student, teachers);
+  const Loss loss = make_objective(options, LossOptions{}, {})->compute(batch, student, teachers);
   loss.total.backward();
   expect_close(loss.total, truth_.at("shake_code/value"), kTolerance);
   expect_close(student.logits.grad(), truth_.at("shake_code/grad_z_s"), kTolerance);

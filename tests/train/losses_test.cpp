@@ -145,7 +145,7 @@ Outcome run(const DistillOptions& options, const torch::Tensor& z_p = shadow()) 
   Batch batch;
   batch.labels = batch.targets = labels();
   Outcome outcome;
-  outcome.loss = make_objective(options, LossOptions{})->compute(batch, output, teachers);
+  outcome.loss = make_objective(options, LossOptions{}, {})->compute(batch, output, teachers);
   outcome.loss.total.backward();
   outcome.grad_student = output.logits.grad();
   outcome.grad_shadow = output.shadow_logits[0].grad();
@@ -237,7 +237,7 @@ TEST(Objective, SeveralTeachersAreAveragedForTheStudentAndSummedForTheShadows) {
   teachers[0].logits = teachers[1].logits = teacher();
   Batch batch;
   batch.labels = batch.targets = labels();
-  const Loss loss = make_objective(options, LossOptions{})->compute(batch, output, teachers);
+  const Loss loss = make_objective(options, LossOptions{}, {})->compute(batch, output, teachers);
   expect_golden(loss.total, 7.46396851 + 2 * 4.94599136);
 }
 
@@ -269,7 +269,7 @@ TEST(ShadowBranchSize, IsThePublicCodes) {
     model->module().eval();
     const torch::NoGradGuard no_grad;
     const ModelOutput example = model->forward(torch::zeros({1, 3, 32, 32}));
-    ShadowBranch branch(TeacherView{model.get(), example});
+    ShadowBranch branch(NetworkView{model.get(), example});
     EXPECT_EQ(count_parameters(*branch), parameters);
   }
 }
@@ -277,7 +277,7 @@ TEST(ShadowBranchSize, IsThePublicCodes) {
 TEST(ShadowBranch, TrainsTheBranchAndNotTheTeacher) {
   const std::unique_ptr<Model> model = cifar_resnet("resnet8");
   const ModelOutput seen = model->forward(torch::randn({2, 3, 32, 32}));
-  ShadowBranch branch(TeacherView{model.get(), seen});
+  ShadowBranch branch(NetworkView{model.get(), seen});
   const torch::Tensor logits = branch(seen);
   EXPECT_EQ(logits.sizes(), torch::IntArrayRef({2, 100}));
   logits.square().sum().backward();

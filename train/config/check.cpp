@@ -93,24 +93,45 @@ void check_augment(const Config& c, const Checker& check) {
                 "augment.label_smoothing = 0");
 }
 
+void check_terms(const Config& c, const Checker& check) {
+  const auto& terms = c.distill.terms;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const std::string table = item_key("distill.terms", i, terms.size());
+    const TermMethod& method = *find_term_method(terms[i].method);
+    check.require(!method.takes_teacher || terms[i].teacher < std::ssize(c.teachers),
+                  table + ".teacher", "method \"{}\" needs teacher {} and there {}",
+                  terms[i].method, terms[i].teacher,
+                  c.teachers.empty() ? std::string("is none: add a [teacher] with a path")
+                                     : fmt::format("are {}, from 0", c.teachers.size()));
+  }
+}
+
 void check_distill(const Config& c, const Checker& check) {
   const DistillOptions& o = c.distill;
   const size_t teachers = c.teachers.size();
   for (size_t i = 0; i < teachers; ++i) {
-    const std::string table = teachers == 1 ? "teacher" : fmt::format("teacher.{}", i);
+    const std::string table = item_key("teacher", i, teachers);
     check.require(!c.teachers[i].path.empty(), table,
                   "[teacher] needs a path: a run folder or a weight file, for example --set "
                   "{}.path=runs/teacher",
                   table);
-    check.require(c.teachers[i].format == "auto" || c.teachers[i].model.empty(), table + ".model",
-                  "teacher.format = \"torchscript\" brings its own network: leave teacher.model out");
+    check.require(
+        c.teachers[i].format == "auto" || c.teachers[i].model.empty(), table + ".model",
+        "teacher.format = \"torchscript\" brings its own network: leave teacher.model out");
     check.require(c.teachers[i].mean.size() == c.teachers[i].std.size(), table + ".mean",
                   "teacher.mean and teacher.std must have the same number of values");
   }
+  check_terms(c, check);
+  const bool terms_listen = std::any_of(
+      o.terms.begin(), o.terms.end(),
+      [](const TermOptions& term) { return find_term_method(term.method)->takes_teacher; });
   if (o.method == "none") {
-    check.require(teachers == 0, "teacher",
+    check.require(teachers == 0 || terms_listen, "teacher",
                   "a teacher is given, but distill.method = \"none\" does not use one: set "
-                  "distill.preset (for example \"shake-paper\") or remove [teacher]");
+                  "distill.preset (for example \"shake-paper\"), add [[distill.terms]], or remove "
+                  "[teacher]");
+    check.require(o.task_weight > 0.0 || !o.terms.empty(), "distill.task_weight",
+                  "nothing trains the student: set distill.task_weight above 0");
     return;
   }
   const bool shake = o.method == "shake";
@@ -118,7 +139,7 @@ void check_distill(const Config& c, const Checker& check) {
   check.require(!needs_teacher || teachers > 0, "distill",
                 "distill.method = \"{}\" needs a [teacher] with a path", o.method);
   check.require(
-      needs_teacher || teachers == 0, "teacher",
+      needs_teacher || terms_listen || teachers == 0, "teacher",
       "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
       "not use one: remove [teacher]");
   check.require(!shake || o.task_weight + o.student_mutual_weight + o.direct_weight > 0.0,

@@ -86,4 +86,10 @@ struct Config {
   CheckpointOptions checkpoint;
 };
 
+// What item `index` of an array of tables is called in keys: "teacher" if it is the only one, else
+// "teacher.0", "teacher.1", ...
+inline std::string item_key(const std::string& list, size_t index, size_t count) {
+  return count == 1 ? list : list + "." + std::to_string(index);
+}
+
 }  // namespace umbra

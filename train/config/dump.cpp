@@ -81,10 +81,11 @@ struct TomlWriter {
     body(options);
   }
 
-  void teachers(const std::vector<TeacherOptions>& teachers, const char* help) {
-    for (const TeacherOptions& teacher : teachers) {
-      heading("[[teacher]]", help);
-      body(teacher);
+  template <class Options>
+  void list(const char* name, const std::vector<Options>& items, const char* help) {
+    for (const Options& item : items) {
+      heading(fmt::format("[[{}]]", name), help);
+      body(item);
     }
   }
 };
@@ -120,13 +121,17 @@ struct ReferenceWriter {
       rows(vit::VitOptions{});
       text += "\nFor convolutional networks:\n\n";
       rows(cnn::CnnOptions{});
+    } else if constexpr (std::is_same_v<Options, TermOptions>) {
+      text += "| key | type | default | accepts | meaning |\n|---|---|---|---|---|\n";
+      all_term_fields(*this, options);
     } else {
       rows(options);
     }
   }
 
-  void teachers(const std::vector<TeacherOptions>&, const char* help) {
-    table("teacher", TeacherOptions{}, help);
+  template <class Options>
+  void list(const char* name, const std::vector<Options>&, const char* help) {
+    table(name, Options{}, help);
   }
 };
 
@@ -145,10 +150,10 @@ struct Flattener {
         options);
   }
 
-  void teachers(const std::vector<TeacherOptions>& teachers, const char* help) {
-    for (size_t i = 0; i < teachers.size(); ++i) {
-      table(teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", i), teachers[i], help);
-    }
+  template <class Options>
+  void list(const char* name, const std::vector<Options>& items, const char* help) {
+    for (size_t i = 0; i < items.size(); ++i)
+      table(item_key(name, i, items.size()), items[i], help);
   }
 };
 

@@ -240,6 +240,61 @@ void fields(V&& visit, Like<LossOptions> auto& o) {
   visit("jsd_weight", o.jsd_weight, at_least(0), "jsd: weight of the consistency term");
 }
 
+inline std::vector<std::string> term_names() {
+  std::vector<std::string> names;
+  for (const TermMethod& method : term_methods()) names.push_back(method.name);
+  return names;
+}
+
+// The keys of [[distill.terms]] for all methods together.
+template <class V>
+void all_term_fields(V&& visit, Like<TermOptions> auto& o) {
+  visit("method", o.method, one_of(term_names()), "The loss; see docs/losses.md");
+  visit("weight", o.weight, at_least(0), "Its weight; as published unless set");
+  visit("warmup_epochs", o.warmup_epochs, at_least(0), "Epochs over which the weight grows");
+  visit("warmup_from_zero", o.warmup_from_zero, anything(),
+        "The first of them counts as 0 (ReviewKD's code), else as 1 (DKD's)");
+  visit("teacher", o.teacher, between(0, 63), "Which of the [[teacher]] tables, from 0");
+  visit("head", o.head, one_of({"class", "shadow"}), "The student's head, for losses on logits");
+  visit("temperature", o.temperature, positive(), "Of the softmax");
+  visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm", "z_score"}),
+        "kd: logits over the classes as SHAKE's code (layer_norm) or LSKD (z_score) has them");
+  visit("student_stages", o.student_stages, anything(),
+        "Names of stages (umbra models), for losses on features; empty: as published");
+  visit("teacher_stages", o.teacher_stages, anything(), "As many of the teacher's");
+  visit("alpha", o.alpha, at_least(0),
+        "dkd: weight of the target part; dist: of the relation between classes");
+  visit("beta", o.beta, at_least(0),
+        "dkd: weight of the rest; dist: of the relation within classes");
+  visit("distance_weight", o.distance_weight, at_least(0), "rkd: weight of the distances");
+  visit("angle_weight", o.angle_weight, at_least(0), "rkd: weight of the angles");
+  visit("embed_dim", o.embed_dim, between(1, 65536), "crd, cc: width of the embedding");
+  visit("negatives", o.negatives, between(1, 1 << 24), "crd: negatives for each sample");
+  visit("nce_temperature", o.nce_temperature, positive(), "crd: temperature of the scores");
+  visit("bank_momentum", o.bank_momentum, share(), "crd: what the memory keeps of the old row");
+  visit("positives", o.positives, one_of({"exact", "relax"}),
+        "crd: the sample itself, or any of its class");
+  visit("mid_channels", o.mid_channels, between(0, 65536),
+        "review_kd: width of the fusion; 0: as the official code");
+  visit("paraphrase_rate", o.paraphrase_rate, positive(),
+        "ft: channels of the factors / of the map");
+  visit("peers", o.peers, between(1, 16), "dml: networks beside the student");
+  visit("fit_epochs", o.fit_epochs, at_least(0),
+        "ab, ft, fsp: length of the fit before the training");
+  visit("fit_lr", o.fit_lr, at_least(0), "ab, ft, fsp: its learning rate; 0: the training's");
+}
+
+// The keys that the method reads.
+template <class V>
+void fields(V&& visit, Like<TermOptions> auto& o) {
+  const TermMethod* method = find_term_method(o.method);
+  all_term_fields(
+      [&](const char* name, auto& value, const Accepts& accepts, const char* help) {
+        if (!method || method->reads(name)) visit(name, value, accepts, help);
+      },
+      o);
+}
+
 template <class V>
 void fields(V&& visit, Like<DistillOptions> auto& o) {
   visit("preset", o.preset, one_of(distill_presets()),
@@ -252,7 +307,8 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
   visit("shadow", o.shadow, one_of({"student", "teacher"}),
         "shake: shadow head on the student (paper, ViT) or branch on the frozen teacher (public "
         "code)");
-  visit("task_weight", o.task_weight, at_least(0), "shake: loss of the class head with the labels");
+  visit("task_weight", o.task_weight, at_least(0),
+        "none, shake: loss of the class head with the labels");
   visit("student_mutual_weight", o.student_mutual_weight, at_least(0),
         "shake: KL(class <- shadow)");
   visit("reverse_weight", o.reverse_weight, at_least(0), "shake: KL(shadow <- class)");
@@ -332,18 +388,20 @@ void fields(V&& visit, Like<CheckpointOptions> auto& o) {
   visit("keep", o.keep, between(1, 10000), "Newest checkpoints kept, beside the best");
 }
 
-// The tables of a config, in their order. `visit.table(name, options, help)` for each; teachers
-// are an array of tables: `visit.teachers(teachers, help)`.
+// The tables of a config, in their order: `visit.table(name, options, help)` for each, and
+// `visit.list(name, vector of options, help)` for arrays of tables.
 template <class V>
 void tables(V&& visit, Like<Config> auto& c) {
   visit.table("run", c.run, "Where and how it runs");
   visit.table("data", c.data, "The images");
   visit.table("augment", c.augment, "Views, normalisation and mixing");
   visit.table("model", c.model, "The network that is trained");
-  visit.teachers(c.teachers,
-                 "The frozen teacher; [[teacher]] tables for several, one shadow head each");
+  visit.list("teacher", c.teachers,
+             "The frozen teacher; [[teacher]] tables for several, one shadow head each");
   visit.table("loss", c.loss, "Loss with the labels");
   visit.table("distill", c.distill, "What the student learns from the teacher, and how");
+  visit.list("distill.terms", c.distill.terms,
+             "A loss that is added to the method's; [[distill.terms]] tables for several");
   visit.table("optim", c.optim, "Optimiser");
   visit.table("schedule", c.schedule, "Learning rate over time");
   visit.table("train", c.train, "Length, batch and averaging");

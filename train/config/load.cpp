@@ -135,20 +135,23 @@ class Reader {
     read(*node->as_table(), name, options);
   }
 
-  void teachers(std::vector<TeacherOptions>& teachers, const char*) {
-    known_tables_.emplace_back("teacher");
-    const toml::node* node = root_.get("teacher");
+  // Replaces what a preset put into the list.
+  template <class Options>
+  void list(const std::string& name, std::vector<Options>& options, const char*) {
+    known_tables_.push_back(name);
+    const toml::node* node = root_.at_path(name).node();
     if (!node) return;
+    options.clear();
     if (node->is_table()) {
-      read(*node->as_table(), "teacher", teachers.emplace_back());
+      read(*node->as_table(), name, options.emplace_back());
       return;
     }
-    if (!node->is_array_of_tables())
-      fail(*node, "'teacher' must be [teacher] or [[teacher]] tables");
+    if (!node->is_array_of_tables()) {
+      fail(*node, fmt::format("'{0}' must be [{0}] or [[{0}]] tables", name));
+    }
     const toml::array& items = *node->as_array();
     for (size_t i = 0; i < items.size(); ++i) {
-      const std::string name = items.size() == 1 ? "teacher" : fmt::format("teacher.{}", i);
-      read(*items.get(i)->as_table(), name, teachers.emplace_back());
+      read(*items.get(i)->as_table(), item_key(name, i, items.size()), options.emplace_back());
     }
   }
 
@@ -172,6 +175,11 @@ class Reader {
     } else if constexpr (std::is_same_v<Options, augment::AugmentOptions>) {
       const auto preset = table["preset"].value<std::string>();
       if (preset) augment::apply_preset(options, *preset);
+    } else if constexpr (std::is_same_v<Options, TermOptions>) {
+      const auto method = table["method"].value<std::string>();
+      if (const TermMethod* known = find_term_method(method.value_or(options.method))) {
+        options = known->defaults;
+      }
     } else if constexpr (std::is_same_v<Options, ModelOptions>) {
       const toml::node* name = table.get("name");
       if (name && name->is_string()) options.name = name->as_string()->get();
@@ -190,6 +198,7 @@ class Reader {
     std::vector<std::string> known;
     fields([&](const char* name, auto&, const Accepts&, const char*) { known.emplace_back(name); },
            options);
+    if (prefix == "distill") known.emplace_back("terms");  // tables of their own
     for (auto&& [key, node] : table) {
       const std::string name(key.str());
       if (std::find(known.begin(), known.end(), name) == known.end()) {

@@ -5,14 +5,9 @@
 namespace umbra {
 namespace F = torch::nn::functional;
 
-namespace {
-
-// Losses are computed in fp32, or in fp64 where the caller brings it.
 torch::Tensor wide(const torch::Tensor& x) {
   return x.scalar_type() == torch::kFloat64 ? x : x.to(torch::kFloat32);
 }
-
-}  // namespace
 
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets) {
   if (targets.dim() == 1) return F::cross_entropy(wide(logits), targets);
@@ -61,6 +56,11 @@ torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tens
 torch::Tensor standardize_logits(const torch::Tensor& logits) {
   const torch::Tensor z = wide(logits);
   return torch::layer_norm(z, {z.size(1)}, /*weight=*/{}, /*bias=*/{}, /*eps=*/1e-7) * 3.1415;
+}
+
+torch::Tensor z_score_logits(const torch::Tensor& logits) {
+  const torch::Tensor z = wide(logits);
+  return (z - z.mean(1, /*keepdim=*/true)) / (z.std(1, /*unbiased=*/true, /*keepdim=*/true) + 1e-7);
 }
 
 }  // namespace umbra

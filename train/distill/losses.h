@@ -6,6 +6,9 @@
 
 namespace umbra {
 
+// In fp32, or in fp64 where the caller brings it.
+torch::Tensor wide(const torch::Tensor& x);
+
 // How a KL divergence summed over a batch is scaled.
 enum class KlScale {
   kBatchMean,  // / B, the definition
@@ -40,5 +43,9 @@ torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tens
 // SHAKE's public code: layer norm over the classes (biased variance, eps 1e-7, no affine) times
 // 3.1415.
 torch::Tensor standardize_logits(const torch::Tensor& logits);
+
+// (z - mean) / (unbiased standard deviation + 1e-7) over the classes (Sun et al., "Logit
+// Standardization in Knowledge Distillation", 2024).
+torch::Tensor z_score_logits(const torch::Tensor& logits);
 
 }  // namespace umbra

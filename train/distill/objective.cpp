@@ -3,6 +3,7 @@
 #include "train/distill/deit.h"
 #include "train/distill/shake.h"
 #include "train/distill/task_loss.h"
+#include "train/distill/term.h"
 
 namespace umbra {
 namespace {
@@ -10,18 +11,78 @@ namespace {
 // The labels alone.
 class TaskObjective : public Objective {
  public:
-  explicit TaskObjective(const LossOptions& options) : options_(options) {}
+  TaskObjective(const DistillOptions& distill, const LossOptions& loss)
+      : weight_(distill.task_weight), options_(loss) {}
 
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput>) override {
     Loss loss;
-    loss.add("task", 1.0, [&] { return task_loss(options_, student.logits, batch); });
+    loss.add("task", weight_, [&] { return task_loss(options_, student.logits, batch); });
     return loss;
   }
 
  private:
+  double weight_;
   LossOptions options_;
 };
+
+// A term as it enters the total.
+struct WeightedTerm {
+  TermOptions options;
+  std::unique_ptr<Term> term;
+
+  double weight_at(double epoch) const {
+    if (options.warmup_epochs <= 0.0) return options.weight;
+    const double done = std::floor(epoch) + (options.warmup_from_zero ? 0.0 : 1.0);
+    return options.weight * std::min(1.0, done / options.warmup_epochs);
+  }
+};
+
+// A method's loss and [[distill.terms]] on top of it.
+class ComposedObjective : public Objective {
+ public:
+  ComposedObjective(std::unique_ptr<Objective> base, std::vector<WeightedTerm> terms)
+      : base_(std::move(base)), terms_(std::move(terms)) {
+    auto modules = std::make_shared<torch::nn::Module>();
+    if (const auto module = base_->module()) modules->register_module("base", module);
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      const auto module = terms_[i].term->module();
+      if (module) modules->register_module(fmt::format("term_{}", i), module);
+    }
+    if (!modules->children().empty()) modules_ = std::move(modules);
+  }
+
+  Loss compute(const Batch& batch, const ModelOutput& student,
+               std::span<const ModelOutput> teachers) override {
+    static const ModelOutput kNone;
+    Loss loss = base_->compute(batch, student, teachers);
+    for (const WeightedTerm& term : terms_) {
+      const auto index = static_cast<size_t>(term.options.teacher);
+      const ModelOutput& teacher = index < teachers.size() ? teachers[index] : kNone;
+      loss.add(term.options.method, term.weight_at(batch.epoch), [&] {
+        return term.term->loss({batch, student, teacher});
+      });
+    }
+    return loss;
+  }
+  std::shared_ptr<torch::nn::Module> module() override { return modules_; }
+
+ private:
+  std::unique_ptr<Objective> base_;
+  std::vector<WeightedTerm> terms_;
+  std::shared_ptr<torch::nn::Module> modules_;
+};
+
+std::unique_ptr<Objective> make_base(const DistillOptions& distill, const LossOptions& loss,
+                                     const Setting& setting) {
+  if (distill.method == "none") return std::make_unique<TaskObjective>(distill, loss);
+  if (distill.method != "shake") return std::make_unique<DeitObjective>(distill, loss);
+  std::vector<ShadowBranch> branches;
+  if (distill.shadow == "teacher") {
+    for (const NetworkView& teacher : setting.teachers) branches.emplace_back(teacher);
+  }
+  return std::make_unique<ShakeObjective>(distill, loss, std::move(branches));
+}
 
 }  // namespace
 
@@ -40,14 +101,18 @@ void Loss::add(const std::string& name, double weight,
 }
 
 std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const LossOptions& loss,
-                                          const std::vector<TeacherView>& teachers) {
-  if (distill.method == "none") return std::make_unique<TaskObjective>(loss);
-  if (distill.method != "shake") return std::make_unique<DeitObjective>(distill, loss);
-  std::vector<ShadowBranch> branches;
-  if (distill.shadow == "teacher") {
-    for (const TeacherView& teacher : teachers) branches.emplace_back(teacher);
+                                          const Setting& setting) {
+  std::unique_ptr<Objective> base = make_base(distill, loss, setting);
+  if (distill.terms.empty()) return base;
+  std::vector<WeightedTerm> terms;
+  for (const TermOptions& options : distill.terms) {
+    const auto index = static_cast<size_t>(options.teacher);
+    const NetworkView teacher =
+        index < setting.teachers.size() ? setting.teachers[index] : NetworkView{};
+    terms.push_back(
+        {options, make_term({options, loss, setting.student, teacher, setting.train_labels})});
   }
-  return std::make_unique<ShakeObjective>(distill, loss, std::move(branches));
+  return std::make_unique<ComposedObjective>(std::move(base), std::move(terms));
 }
 
 }  // namespace umbra

@@ -50,15 +50,22 @@ class Objective {
   virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
 };
 
-// A frozen teacher as an objective may look at it when it is built.
-struct TeacherView {
+// A network as an objective may look at it when it is built.
+struct NetworkView {
   Model* model = nullptr;
-  ModelOutput example;  // its output for one blank image: the shapes of logits and features
+  ModelOutput example;  // its output for two blank images: the shapes of logits and features
 };
 
-// Builds the objective that the options name. Throws ConfigError if the teachers cannot serve the
-// method, naming the reason and what would work.
+// What an objective is built for.
+struct Setting {
+  NetworkView student;
+  std::vector<NetworkView> teachers;
+  std::vector<int64_t> train_labels;  // of the training set, by index
+};
+
+// Builds the objective that the options name. Throws ConfigError if student or teachers cannot
+// serve the method, naming the reason and what would work.
 std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const LossOptions& loss,
-                                          const std::vector<TeacherView>& teachers = {});
+                                          const Setting& setting);
 
 }  // namespace umbra

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,33 @@ namespace umbra {
 struct LossOptions {
   std::string name = "cross_entropy";  // or "bce", "jsd"
   double jsd_weight = 12.0;            // of the consistency between the views, for "jsd"
+};
+
+// One distillation loss that is added to the total. Fields that its method does not use stay as
+// they are; term_methods() tells which it does.
+struct TermOptions {
+  std::string method = "kd";
+  double weight = 1.0;
+  double warmup_epochs = 0.0;    // over which the weight grows to its full value; 0: none
+  bool warmup_from_zero = true;  // the first epoch counts as 0 (ReviewKD), else as 1 (DKD)
+  int64_t teacher = 0;           // which of the [[teacher]] tables
+  std::string head = "class";    // of the student's, for losses on logits; or "shadow"
+  double temperature = 4.0;
+  std::string logit_norm = "none";  // or "layer_norm" (SHAKE's code), "z_score" (LSKD)
+  // Names of stages, for losses on features; empty: those of the paper.
+  std::vector<std::string> student_stages, teacher_stages;
+  double alpha = 1.0, beta = 1.0;  // dkd: target and non-target part; dist: inter and intra
+  double distance_weight = 25.0, angle_weight = 50.0;  // rkd
+  int64_t embed_dim = 128;                             // crd, cc
+  int64_t negatives = 16384;                           // crd
+  double nce_temperature = 0.07;                       // crd
+  double bank_momentum = 0.5;                          // crd
+  std::string positives = "exact";  // crd: "exact", or "relax": of the same class
+  int64_t mid_channels = 0;         // review_kd: width of the fusion; 0: as the official code
+  double paraphrase_rate = 0.5;     // ft: channels of the factors / of the map
+  int64_t peers = 1;                // dml: networks beside the student
+  double fit_epochs = 30.0;         // ab, ft, fsp: length of the fit before the training
+  double fit_lr = 0.0;              // its learning rate; 0: the training's
 };
 
 struct DistillOptions {
@@ -24,13 +52,27 @@ struct DistillOptions {
   double inherit_weight = 1.0;
   double shadow_ce_weight = 0.0;    // cross-entropy of the shadow with the labels
   double direct_weight = 0.0;       // KL(class <- teacher)
-  double task_weight = 1.0;         // cross-entropy of the class head
+  double task_weight = 1.0;         // loss of the class head with the labels; "none" and "shake"
   std::string logit_norm = "none";  // or "layer_norm": biased, no affine, times 3.1415
   std::string headline = "class";   // head whose top-1 chooses the best checkpoint
+  std::vector<TermOptions> terms;   // [[distill.terms]], added to the method's loss
 };
 
 // Sets every field that the named preset decides; false if the name is unknown.
 bool apply_preset(DistillOptions& options, const std::string& preset);
 std::vector<std::string> distill_presets();
+
+// A method of [[distill.terms]]: its fields as published, and the names of those that it reads
+// beside method, weight, warm-up and teacher.
+struct TermMethod {
+  std::string name;
+  TermOptions defaults;
+  std::vector<std::string> fields;
+  bool takes_teacher = true;
+
+  bool reads(const std::string& field) const;
+};
+const std::vector<TermMethod>& term_methods();
+const TermMethod* find_term_method(const std::string& name);  // null if unknown
 
 }  // namespace umbra

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -11,6 +12,10 @@ struct Preset {
   std::string_view name;
   void (*apply)(DistillOptions&);
 };
+
+TermOptions& add_term(DistillOptions& o, const std::string& method) {
+  return o.terms.emplace_back(find_term_method(method)->defaults);
+}
 
 void shake_paper(DistillOptions& o) { o.method = "shake"; }
 
@@ -69,7 +74,29 @@ const std::array kPresets = {
            }},
     // (c) a stronger head: the loss is the paper's, the model's shadow_head becomes "mlp".
     Preset{"shake-strong-head", shake_paper},
+    // Hinton et al., 2015, with RepDistiller's weights.
+    Preset{"kd",
+           [](DistillOptions& o) {
+             o.task_weight = 0.1;
+             add_term(o, "kd").weight = 0.9;
+           }},
+    // Logit standardisation (Sun et al., 2024) on KD.
+    Preset{"kd-lskd",
+           [](DistillOptions& o) {
+             o.task_weight = 0.1;
+             TermOptions& kd = add_term(o, "kd");
+             kd.weight = 9.0;
+             kd.temperature = 2.0;
+             kd.logit_norm = "z_score";
+           }},
 };
+
+// A method of [[distill.terms]] alone, as published, beside the labels: "at", "review-kd", ...
+std::string preset_of(const TermMethod& method) {
+  std::string name = method.name;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
 
 }  // namespace
 
@@ -81,12 +108,22 @@ bool apply_preset(DistillOptions& options, const std::string& name) {
     preset.apply(options);
     return true;
   }
+  for (const TermMethod& method : term_methods()) {
+    if (preset_of(method) != name) continue;
+    options = DistillOptions{};
+    options.preset = name;
+    add_term(options, method.name);
+    return true;
+  }
   return false;
 }
 
 std::vector<std::string> distill_presets() {
   std::vector<std::string> names;
   for (const Preset& preset : kPresets) names.emplace_back(preset.name);
+  for (const TermMethod& method : term_methods()) {
+    if (method.name != "kd") names.push_back(preset_of(method));
+  }
   return names;
 }
 

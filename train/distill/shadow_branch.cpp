@@ -22,7 +22,7 @@ const torch::Tensor& stage(const ModelOutput& output, size_t from_end) {
 
 }  // namespace
 
-ShadowBranchImpl::ShadowBranchImpl(const TeacherView& teacher) {
+ShadowBranchImpl::ShadowBranchImpl(const NetworkView& teacher) {
   const ModelOutput& example = teacher.example;
   if (example.features.size() < 3 || stage(example, 1).dim() != 4) {
     throw ConfigError(fmt::format(

@@ -17,7 +17,7 @@ namespace umbra {
 class ShadowBranchImpl : public torch::nn::Module {
  public:
   // Throws ConfigError unless the teacher has at least three convolutional stages.
-  explicit ShadowBranchImpl(const TeacherView& teacher);
+  explicit ShadowBranchImpl(const NetworkView& teacher);
 
   torch::Tensor forward(const ModelOutput& teacher);  // [B, C]
 

@@ -118,7 +118,7 @@ std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Conf
 
 void build_teachers(Parts& parts, const Config& config, const Sources& sources) {
   for (size_t i = 0; i < config.teachers.size(); ++i) {
-    const std::string table = teacher_table(config, i);
+    const std::string table = item_key("teacher", i, config.teachers.size());
     try {
       parts.teachers.push_back(build_teacher(config.teachers[i], config, parts.device));
     } catch (const Error& error) {
@@ -131,16 +131,31 @@ void build_teachers(Parts& parts, const Config& config, const Sources& sources) 
   }
 }
 
-void build_objective(Parts& parts, const Config& config) {
-  torch::manual_seed(init_seed(config) + 1);  // what the objective trains starts from the seed, too
+// The outputs for blank images tell objectives the shapes of what they will see.
+Setting describe_networks(Parts& parts, const Config& config) {
+  const torch::NoGradGuard no_grad;
   const int64_t size = config.augment.image_size;
-  const torch::Tensor blank = torch::zeros({1, config.model.in_chans, size, size},
+  const torch::Tensor blank = torch::zeros({2, config.model.in_chans, size, size},
                                            torch::TensorOptions().device(parts.device));
-  std::vector<TeacherView> views;
+  Setting setting;
+  parts.model->module().eval();
+  setting.student = {parts.model.get(), parts.model->forward(blank)};
   for (const auto& teacher : parts.teachers) {
-    views.push_back({&teacher->model(), teacher->forward(blank)});
+    setting.teachers.push_back({&teacher->model(), teacher->forward(blank)});
   }
-  parts.objective = make_objective(config.distill, config.loss, views);
+  for (int64_t i = 0; i < parts.train_set->size(); ++i) {
+    setting.train_labels.push_back(parts.train_set->label(i));
+  }
+  return setting;
+}
+
+void build_objective(Parts& parts, const Config& config, const Sources& sources) {
+  torch::manual_seed(init_seed(config) + 1);  // what the objective trains starts from the seed, too
+  try {
+    parts.objective = make_objective(config.distill, config.loss, describe_networks(parts, config));
+  } catch (const Error& error) {
+    throw ConfigError(sources.at("distill") + error.what());
+  }
   if (const auto module = parts.objective->module()) {
     module->to(parts.device);
     module->train();
@@ -219,10 +234,6 @@ void refuse_blank_views(Parts& parts, const Config& config, const Sources& sourc
 }
 
 }  // namespace
-
-std::string teacher_table(const Config& config, size_t index) {
-  return config.teachers.size() == 1 ? "teacher" : fmt::format("teacher.{}", index);
-}
 
 StepMath step_math(const Config& config, int64_t images) {
   const int64_t batch = config.train.batch_size;
@@ -313,7 +324,7 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.model = build_model(config, loaded.sources, fresh, parts.notes);
   parts.model->module().to(parts.device);
   build_teachers(parts, config, loaded.sources);
-  build_objective(parts, config);
+  build_objective(parts, config, loaded.sources);
   build_optimizer(parts, config);
   if (config.train.ema_decay > 0.0) {
     std::unique_ptr<Model> average = create_model(config.model);

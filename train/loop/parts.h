@@ -54,7 +54,4 @@ Sets open_sets(const Config& config, const Sources& sources);
 // How a run reads its training or its evaluation set.
 LoaderOptions loader_options(const Config& config, torch::Device device, bool train);
 
-// "teacher", or "teacher.N" where there are several.
-std::string teacher_table(const Config& config, size_t index);
-
 }  // namespace umbra

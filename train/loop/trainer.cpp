@@ -396,8 +396,8 @@ void Trainer::check_teachers() {
     throw ConfigError(fmt::format(
         "{}teacher {} scores top-1 {:.2f} on the evaluation set, less than expect_top1 = {}: wrong "
         "weights, normalisation (teacher.mean, teacher.std) or class order?",
-        loaded_.sources.at(teacher_table(config_, i) + ".expect_top1"), teacher.name(), head.top1,
-        expected));
+        loaded_.sources.at(item_key("teacher", i, config_.teachers.size()) + ".expect_top1"),
+        teacher.name(), head.top1, expected));
   }
 }
 

@@ -1,0 +1,62 @@
+// The contract of a distillation loss that is added to others, [[distill.terms]] in a config: one
+// class per method, one file each in terms/.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include <torch/nn.h>
+
+#include "train/distill/objective.h"
+#include "train/distill/options.h"
+
+namespace umbra {
+
+// What a term is computed from. The teacher's outputs carry no gradients; they are empty for
+// methods that take no teacher.
+struct TermInput {
+  const Batch& batch;
+  const ModelOutput& student;
+  const ModelOutput& teacher;
+};
+
+// What a term may look at when it is built. The examples are outputs for two blank images: they
+// tell the shapes of logits and features.
+struct TermContext {
+  TermOptions options;
+  LossOptions loss;
+  NetworkView student, teacher;           // no teacher: its model is null
+  std::span<const int64_t> train_labels;  // of the training set, by index
+};
+
+class Term {
+ public:
+  virtual ~Term() = default;
+
+  // The loss, not weighted: a scalar.
+  virtual torch::Tensor loss(const TermInput& input) = 0;
+
+  // What the term trains or keeps (regressors, embeddings, memory banks); null if nothing.
+  virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
+
+  // A fit before the training (of a paraphraser, a connector): how long, and at which rate, 0 for
+  // the training's. The loop runs it on the term's module, and on the student with trains_student.
+  struct Fit {
+    double epochs = 0.0, lr = 0.0;
+    bool trains_student = false;
+  };
+  virtual std::optional<Fit> fit() const { return std::nullopt; }
+  virtual torch::Tensor fit_loss(const TermInput&) { TORCH_CHECK(false, "this term has no fit"); }
+};
+
+// Builds the term of context.options.method. Throws ConfigError if student or teacher cannot serve
+// it, naming the reason and what would work.
+std::unique_ptr<Term> make_term(const TermContext& context);
+
+// The logits of the student's head that the options name. Throws ConfigError, with advice, where
+// the student has no such head.
+void require_head(const TermContext& context);
+torch::Tensor student_logits(const ModelOutput& student, const TermOptions& options);
+
+}  // namespace umbra

@@ -56,7 +56,7 @@ const Entry* find(std::string_view name) {
 
 }  // namespace
 
-void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width) {
+void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width, HeadInit init) {
   if (options.num_shadow_heads == 0) return;
   const auto heads = register_module("fc_shadow", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < options.num_shadow_heads; ++i) {
@@ -64,8 +64,9 @@ void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width) {
     if (options.shadow_head == "mlp") {
       shadow_heads_.emplace_back(heads->register_module(name, MlpHead(width, options.num_classes)));
     } else {
-      shadow_heads_.emplace_back(
-          heads->register_module(name, torch::nn::Linear(width, options.num_classes)));
+      torch::nn::Linear head(width, options.num_classes);
+      if (init) init(*head);
+      shadow_heads_.emplace_back(heads->register_module(name, head));
     }
   }
 }

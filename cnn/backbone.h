@@ -25,9 +25,15 @@ class Backbone : public torch::nn::Module {
   virtual CnnOutput forward(const torch::Tensor& images) = 0;  // [B, in_chans, H, W]
   virtual const torch::nn::Linear& classifier() const = 0;
 
+  // Of each stage the batch norm before the activation that ends it; before the sum, where there is
+  // a shortcut. Empty for families that are not built so.
+  virtual std::vector<torch::nn::BatchNorm2d> stage_norms() const { return {}; }
+
  protected:
   // Registers fc_shadow.0, fc_shadow.1, ... and fills output.shadow_logits from output.pooled.
-  void add_shadow_heads(const CnnOptions& options, int64_t width);
+  // Linear ones start by `init` as the class head does; null: torch's own.
+  using HeadInit = void (*)(torch::nn::LinearImpl& head);
+  void add_shadow_heads(const CnnOptions& options, int64_t width, HeadInit init = nullptr);
   void run_shadow_heads(CnnOutput& output);
 
  private:

@@ -24,11 +24,12 @@ class InvertedResidual : public Block {
   InvertedResidual(int64_t in, int64_t out, int64_t stride, int64_t expansion)
       : has_sum_(stride == 1 && in == out) {
     const int64_t inner = in * expansion;
+    last_norm = torch::nn::BatchNorm2d(out);
     conv_ = register_module(
         "conv",
         torch::nn::Sequential(conv(in, inner, 1), torch::nn::BatchNorm2d(inner), torch::nn::ReLU(),
                               conv(inner, inner, 3, stride, inner), torch::nn::BatchNorm2d(inner),
-                              torch::nn::ReLU(), conv(inner, out, 1), torch::nn::BatchNorm2d(out)));
+                              torch::nn::ReLU(), conv(inner, out, 1), last_norm));
   }
 
   Stage forward(const torch::Tensor& x) override {
@@ -36,6 +37,8 @@ class InvertedResidual : public Block {
     if (has_sum_) y = x + y;
     return {"", y, y};
   }
+
+  torch::nn::BatchNorm2d last_norm{nullptr};
 
  private:
   bool has_sum_;
@@ -65,10 +68,9 @@ CifarMobileNetV2::CifarMobileNetV2(const CifarMobileNetV2Design& design,
   conv2_ = register_module("conv2", conv_bn_relu(width, kLastWidth, 1, 1));
   linear_ = torch::nn::Linear(kLastWidth, options.num_classes);
   register_module("classifier", torch::nn::Sequential(linear_));
-  add_shadow_heads(options, kLastWidth);
+  add_shadow_heads(options, kLastWidth, init_head);
   init_convolutions(*this);
-  torch::nn::init::normal_(linear_->weight, 0.0, 0.01);
-  torch::nn::init::zeros_(linear_->bias);
+  init_head(*linear_);
 }
 
 CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
@@ -83,6 +85,15 @@ CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
   output.logits = linear_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> CifarMobileNetV2::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!kRows[i].is_stage) continue;
+    norms.push_back(layers_[i]->ptr(layers_[i]->size() - 1)->as<InvertedResidual>()->last_norm);
+  }
+  return norms;
 }
 
 Entries cifar_mobilenet_v2_entries() {

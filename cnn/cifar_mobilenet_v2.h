@@ -20,6 +20,8 @@ class CifarMobileNetV2 : public Backbone {
   CifarMobileNetV2(const CifarMobileNetV2Design& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return linear_; }
+  // That which ends the stage: there is no activation.
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   torch::nn::Sequential conv1_{nullptr}, conv2_{nullptr};

@@ -81,6 +81,10 @@ Entry option_a(std::string name, int64_t depth) {
                             CifarResNetDesign{false, 16, {16, 32, 64}, {n, n, n}});
 }
 
+void init_option_a_head(torch::nn::LinearImpl& head) {
+  torch::nn::init::kaiming_normal_(head.weight);
+}
+
 }  // namespace
 
 CifarResNet::CifarResNet(const CifarResNetDesign& design, const CnnOptions& options) {
@@ -97,7 +101,7 @@ CifarResNet::CifarResNet(const CifarResNetDesign& design, const CnnOptions& opti
     layers_.emplace_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   linear_ = register_module("linear", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  add_shadow_heads(options, width, design.bottleneck ? nullptr : init_option_a_head);
   if (design.bottleneck) {
     init_convolutions(*this);
   } else {
@@ -113,7 +117,7 @@ void CifarResNet::init_option_a() {
       torch::nn::init::kaiming_normal_(conv->weight);
     }
   }
-  torch::nn::init::kaiming_normal_(linear_->weight);
+  init_option_a_head(*linear_);
 }
 
 void CifarResNet::zero_init_residual() {
@@ -135,6 +139,14 @@ CnnOutput CifarResNet::forward(const torch::Tensor& images) {
   output.logits = linear_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> CifarResNet::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (const auto& layer : layers_) {
+    norms.push_back(layer->ptr(layer->size() - 1)->as<ResidualBlock>()->last_norm);
+  }
+  return norms;
 }
 
 Entries cifar_resnet_entries() {

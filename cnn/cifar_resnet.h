@@ -22,6 +22,7 @@ class CifarResNet : public Backbone {
   CifarResNet(const CifarResNetDesign& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return linear_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   void init_option_a();

@@ -90,7 +90,6 @@ ConvNeXt::ConvNeXt(const ConvNeXtDesign& design, const CnnOptions& options) {
 
 void ConvNeXt::init_weights() {
   for (const auto& item : named_parameters()) {
-    if (item.key().starts_with("fc_shadow.")) continue;
     if (item.value().dim() > 1) {
       torch::nn::init::normal_(item.value(), 0.0, kInitStd);
     } else if (item.key().ends_with("bias")) {

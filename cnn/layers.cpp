@@ -18,12 +18,29 @@ Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torc
   return stage;
 }
 
-void init_convolutions(torch::nn::Module& network) {
+namespace {
+
+void init_all(torch::nn::Module& network, bool by_group) {
   for (const auto& module : network.modules(/*include_self=*/false)) {
-    if (auto* conv = module->as<torch::nn::Conv2dImpl>()) {
-      torch::nn::init::kaiming_normal_(conv->weight, 0.0, torch::kFanOut, torch::kReLU);
-    }
+    auto* conv = module->as<torch::nn::Conv2dImpl>();
+    if (!conv) continue;
+    const int64_t kernel = conv->weight.size(2) * conv->weight.size(3);
+    const int64_t groups = by_group ? conv->options.groups() : 1;
+    const auto fan_out = static_cast<double>(kernel * conv->weight.size(0) / groups);
+    torch::nn::init::normal_(conv->weight, 0.0, std::sqrt(2.0 / fan_out));
+    if (conv->bias.defined()) torch::nn::init::zeros_(conv->bias);
   }
+}
+
+}  // namespace
+
+void init_convolutions(torch::nn::Module& network) { init_all(network, /*by_group=*/false); }
+
+void init_grouped_convolutions(torch::nn::Module& network) { init_all(network, /*by_group=*/true); }
+
+void init_head(torch::nn::LinearImpl& head) {
+  torch::nn::init::normal_(head.weight, 0.0, 0.01);
+  torch::nn::init::zeros_(head.bias);
 }
 
 void refuse_zero_init(const CnnOptions& options) {

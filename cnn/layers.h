@@ -20,8 +20,14 @@ class Block : public torch::nn::Module {
 // Runs a list of Blocks one after the other; the stage is the last one's.
 Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torch::Tensor& x);
 
-// Every convolution's weight from N(0, sqrt(2 / (k * k * out))).
+// Every convolution's weight from N(0, sqrt(2 / (k * k * out))), biases 0.
 void init_convolutions(torch::nn::Module& network);
+
+// The same with out / groups, as timm does.
+void init_grouped_convolutions(torch::nn::Module& network);
+
+// A class head from N(0, 0.01), bias 0.
+void init_head(torch::nn::LinearImpl& head);
 
 // For networks whose blocks do not end in a batch norm before a sum.
 void refuse_zero_init(const CnnOptions& options);

@@ -51,16 +51,18 @@ class SeparableBlock : public Block {
     depthwise_ = register_module("0", conv(in_width, in_width, 3, stride, in_width));
     bn1_ = register_module("1", BatchNorm2d(in_width));
     pointwise_ = register_module("3", conv(in_width, width, 1));
-    bn2_ = register_module("4", BatchNorm2d(width));
+    last_norm = register_module("4", BatchNorm2d(width));
   }
   Stage forward(const torch::Tensor& x) override {
-    const torch::Tensor pre = bn2_(pointwise_(torch::relu(bn1_(depthwise_(x)))));
+    const torch::Tensor pre = last_norm(pointwise_(torch::relu(bn1_(depthwise_(x)))));
     return {"", torch::relu(pre), pre};
   }
 
+  BatchNorm2d last_norm{nullptr};
+
  private:
   torch::nn::Conv2d depthwise_{nullptr}, pointwise_{nullptr};
-  BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
+  BatchNorm2d bn1_{nullptr};
 };
 
 bool is_tapped(size_t index) { return std::find(kTaps.begin(), kTaps.end(), index) != kTaps.end(); }
@@ -94,6 +96,12 @@ CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> MobileNetV1::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (const size_t tap : kTaps) norms.push_back(model_->ptr(tap)->as<SeparableBlock>()->last_norm);
+  return norms;
 }
 
 Entries mobilenet_v1_entries() {

@@ -15,6 +15,7 @@ class MobileNetV1 : public Backbone {
   MobileNetV1(const MobileNetV1Design& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return fc_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   torch::nn::ModuleList model_;

@@ -1,6 +1,5 @@
 #include "cnn/mobilenet_v2.h"
 
-#include "cnn/init.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -112,6 +111,13 @@ bool ends_resolution(size_t stage) {
   return stage + 1 == kStrides.size() || kStrides.at(stage + 1) == 2;
 }
 
+// timm's: uniform within 1 / sqrt(classes), bias 0.
+void init_classifier(torch::nn::LinearImpl& head) {
+  const double range = 1.0 / std::sqrt(static_cast<double>(head.options.out_features()));
+  torch::nn::init::uniform_(head.weight, -range, range);
+  torch::nn::init::zeros_(head.bias);
+}
+
 }  // namespace
 
 MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& options) {
@@ -140,15 +146,9 @@ MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& opti
   conv_head_ = register_module("conv_head", conv(width, kHeadWidth, 1));
   bn2_ = register_module("bn2", norm(kHeadWidth, design.tensorflow));
   classifier_ = register_module("classifier", torch::nn::Linear(kHeadWidth, options.num_classes));
-  add_shadow_heads(options, kHeadWidth);
-  init_weights();
-}
-
-void MobileNetV2::init_weights() {
+  add_shadow_heads(options, kHeadWidth, init_classifier);
   init_grouped_convolutions(*this);
-  const double range = 1.0 / std::sqrt(static_cast<double>(classifier_->weight.size(0)));
-  torch::nn::init::uniform_(classifier_->weight, -range, range);
-  torch::nn::init::zeros_(classifier_->bias);
+  init_classifier(*classifier_);
 }
 
 CnnOutput MobileNetV2::forward(const torch::Tensor& images) {

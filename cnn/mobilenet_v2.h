@@ -24,8 +24,6 @@ class MobileNetV2 : public Backbone {
   const torch::nn::Linear& classifier() const override { return classifier_; }
 
  private:
-  void init_weights();
-
   torch::nn::AnyModule conv_stem_;
   torch::nn::Conv2d conv_head_{nullptr};
   torch::nn::BatchNorm2d bn1_{nullptr}, bn2_{nullptr};

@@ -1,6 +1,5 @@
 #include "cnn/regnet.h"
 
-#include "cnn/init.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -90,14 +89,13 @@ RegNet::RegNet(const RegNetDesign& design, const CnnOptions& options) {
   }
   const auto head = register_module("head", std::make_shared<torch::nn::Module>());
   fc_ = head->register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  add_shadow_heads(options, width, init_head);
   init_weights(options.zero_init_residual);
 }
 
 void RegNet::init_weights(bool zero_init_residual) {
   init_grouped_convolutions(*this);
-  torch::nn::init::normal_(fc_->weight, 0.0, 0.01);
-  torch::nn::init::zeros_(fc_->bias);
+  init_head(*fc_);
   if (!zero_init_residual) return;
   for (const auto& blocks : stages_) {
     for (const auto& block : blocks) torch::nn::init::zeros_(block->last_norm()->weight);
@@ -120,6 +118,12 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> RegNet::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (const auto& blocks : stages_) norms.push_back(blocks.back()->last_norm());
+  return norms;
 }
 
 Entries regnet_entries() {

@@ -23,6 +23,7 @@ class RegNet : public Backbone {
   RegNet(const RegNetDesign& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return fc_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   void init_weights(bool zero_init_residual);

@@ -169,6 +169,14 @@ CnnOutput ResNet::forward(const torch::Tensor& images) {
   return output;
 }
 
+std::vector<torch::nn::BatchNorm2d> ResNet::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (const auto& layer : layers_) {
+    norms.push_back(layer->ptr(layer->size() - 1)->as<ResidualBlock>()->last_norm);
+  }
+  return norms;
+}
+
 Entries resnet_entries() {
   using enum ResNetKind;
   return {

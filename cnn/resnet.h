@@ -30,6 +30,7 @@ class ResNet : public Backbone {
   ResNet(const ResNetDesign& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return fc_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   void zero_init_residual();

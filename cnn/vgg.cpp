@@ -29,21 +29,9 @@ Vgg::Vgg(const VggDesign& design, const CnnOptions& options) {
     width = block_width;
   }
   classifier_ = register_module("classifier", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
-  init_weights();
-}
-
-void Vgg::init_weights() {
+  add_shadow_heads(options, width, init_head);
   init_convolutions(*this);
-  for (const auto& block : blocks_) {
-    for (const auto& module : *block) {
-      if (auto* conv = module.ptr()->as<torch::nn::Conv2dImpl>()) {
-        torch::nn::init::zeros_(conv->bias);
-      }
-    }
-  }
-  torch::nn::init::normal_(classifier_->weight, 0.0, 0.01);
-  torch::nn::init::zeros_(classifier_->bias);
+  init_head(*classifier_);
 }
 
 CnnOutput Vgg::forward(const torch::Tensor& images) {
@@ -59,6 +47,15 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
   output.logits = classifier_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> Vgg::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (size_t i = 1; i < blocks_.size(); ++i) {
+    norms.emplace_back(std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(
+        blocks_[i]->ptr(blocks_[i]->size() - 1)));
+  }
+  return norms;
 }
 
 Entries vgg_entries() {

@@ -18,10 +18,9 @@ class Vgg : public Backbone {
   Vgg(const VggDesign& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return classifier_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
-  void init_weights();
-
   std::vector<torch::nn::Sequential> blocks_;
   torch::nn::Linear classifier_{nullptr};
 };

@@ -54,9 +54,10 @@ WideResNet::WideResNet(const WideResNetDesign& design, const CnnOptions& options
   }
   bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
   fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  const HeadInit init = [](torch::nn::LinearImpl& head) { torch::nn::init::zeros_(head.bias); };
+  add_shadow_heads(options, width, init);
   init_convolutions(*this);
-  torch::nn::init::zeros_(fc_->bias);
+  init(*fc_);
 }
 
 CnnOutput WideResNet::forward(const torch::Tensor& images) {
@@ -77,6 +78,15 @@ CnnOutput WideResNet::forward(const torch::Tensor& images) {
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;
+}
+
+std::vector<torch::nn::BatchNorm2d> WideResNet::stage_norms() const {
+  std::vector<torch::nn::BatchNorm2d> norms;
+  for (size_t i = 1; i < layers_.size(); ++i) {
+    norms.push_back(layers_[i]->ptr(0)->as<WideBlock>()->bn1);
+  }
+  norms.push_back(bn1_);
+  return norms;
 }
 
 Entries wide_resnet_entries() {

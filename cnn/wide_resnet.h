@@ -20,6 +20,7 @@ class WideResNet : public Backbone {
   WideResNet(const WideResNetDesign& design, const CnnOptions& options);
   CnnOutput forward(const torch::Tensor& images) override;
   const torch::nn::Linear& classifier() const override { return fc_; }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
   torch::nn::Conv2d conv1_{nullptr};

@@ -44,6 +44,10 @@ from parity_pixel_ops import make_pixel_ops
 from parity_policy import make_policy
 from parity_resize import make_resize
 from parity_tar import make_tar
+from parity_terms_logits import make_terms_logits
+from parity_terms_maps import make_terms_maps
+from parity_terms_pooled import make_terms_pooled
+from parity_terms_review import make_terms_review
 from parity_vit_zoo import make_vit_zoo
 
 VERSIONS = {
@@ -588,7 +592,13 @@ def make_jsd(out):
 # --- the program -----------------------------------------------------------------------------
 
 
-PARTS = (make_vit, make_pos_embed, make_cnn, make_losses, make_optimizers, make_param_groups,
+def make_terms(out):
+    tools = SimpleNamespace(randn=randn)
+    for make in (make_terms_maps, make_terms_pooled, make_terms_logits, make_terms_review):
+        make(out, tools)
+
+
+PARTS = (make_vit, make_pos_embed, make_cnn, make_losses, make_terms, make_optimizers, make_param_groups,
          make_schedules, make_images, make_mixing, make_jsd,
          make_decode, make_resize, make_pixel_ops, make_policy, make_tar)
 

@@ -15,17 +15,32 @@
 
 namespace umbra {
 
-void write_file_synced(const std::filesystem::path& path, const std::string& text) {
+void write_file_synced(const std::filesystem::path& path,
+                       std::span<const std::span<const uint8_t>> parts) {
   const std::string temporary = path.string() + ".tmp";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   bool ok = file != nullptr;
-  if (ok) {
-    ok = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
-         fsync(fileno(file)) == 0;
-    ok = std::fclose(file) == 0 && ok;
+  for (const auto& part : parts) {
+    ok = ok && std::fwrite(part.data(), 1, part.size(), file) == part.size();
   }
-  ok = ok && std::rename(temporary.c_str(), path.c_str()) == 0;
-  if (!ok) throw Error(fmt::format("{}: cannot write: {}", path.string(), std::strerror(errno)));
+  ok = ok && std::fflush(file) == 0 && fsync(fileno(file)) == 0;
+  int error = errno;
+  if (file && std::fclose(file) != 0 && ok) {
+    error = errno;
+    ok = false;
+  }
+  if (ok && std::rename(temporary.c_str(), path.c_str()) != 0) {
+    error = errno;
+    ok = false;
+  }
+  if (ok) return;
+  if (file) std::remove(temporary.c_str());
+  throw Error(fmt::format("{}: cannot write: {}", path.string(), std::strerror(error)));
+}
+
+void write_file_synced(const std::filesystem::path& path, const std::string& text) {
+  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  write_file_synced(path, std::span(&bytes, 1));
 }
 
 void sync_folder(const std::filesystem::path& folder) {

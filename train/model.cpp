@@ -44,12 +44,19 @@ class CnnModel : public Model {
 
   torch::nn::Module& module() override { return *cnn_; }
   const torch::nn::Linear& classifier() override { return cnn_->classifier(); }
+  std::vector<torch::nn::BatchNorm2d> stage_norms() override { return cnn_->stage_norms(); }
 
  private:
   std::shared_ptr<cnn::Backbone> cnn_;
 };
 
 }  // namespace
+
+torch::Tensor mean_of_heads(const ModelOutput& output) {
+  torch::Tensor sum = output.logits;
+  for (const torch::Tensor& shadow : output.shadow_logits) sum = sum + shadow;
+  return sum / static_cast<double>(output.shadow_logits.size() + 1);
+}
 
 std::unique_ptr<Model> create_model(const ModelOptions& options) {
   TORCH_CHECK(options.num_classes > 0 && options.in_chans > 0,

@@ -26,12 +26,19 @@ struct ModelOutput {
   torch::Tensor pooled;                      // [B, D], what the class head reads
 };
 
+// [B, C]: the mean of the class head's logits and those of all shadow heads, DeiT's answer.
+torch::Tensor mean_of_heads(const ModelOutput& output);
+
 class Model {
  public:
   virtual ~Model() = default;
   virtual ModelOutput forward(const torch::Tensor& images) = 0;
   virtual torch::nn::Module& module() = 0;
   virtual const torch::nn::Linear& classifier() = 0;  // of the class head
+
+  // One for each of `features`: the batch norm before the activation that ends the stage. Empty
+  // where there are none.
+  virtual std::vector<torch::nn::BatchNorm2d> stage_norms() { return {}; }
 
   const ModelOptions& options() const { return options_; }
 

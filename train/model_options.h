@@ -31,7 +31,7 @@ struct ModelOptions {
 std::vector<std::string> model_names();
 
 // What the model is called here. Knows the names of RepDistiller ("MobileNetV2"), torchvision
-// ("regnet_y_16gf") and DeiT's code where they mean one of ours alone, and timm's with a tag
+// ("regnet_y_16gf") and DeiT's code where they mean one network alone, and takes the tag off timm's
 // ("convnext_tiny.fb_in1k"). Throws ConfigError for any other, with the nearest.
 std::string canonical_model_name(const std::string& name);
 
@@ -39,13 +39,17 @@ std::string canonical_model_name(const std::string& name);
 // as above.
 ModelOptions named_model(const std::string& name);
 
-// How a model's publishers prepare images. Mean and standard deviation of pixels in [0, 1].
+// How the publishers of a model's best known weights prepare images: DeiT's repository, timm
+// (vit_*, RegNetY, ConvNeXt, MobileNetV2, ResNet-D, EfficientNet-Lite), torchvision (other ResNets,
+// and what is named as there), RepDistiller (32 pixels). Other weights of the same name may want
+// another view.
 struct PublishedInput {
   int64_t image_size = 224;
   double crop_pct = 0.875;  // share kept by the centre crop
-  std::vector<double> mean = {0.485, 0.456, 0.406}, std = {0.229, 0.224, 0.225};
+  std::string interpolation = "bicubic";
+  std::vector<double> mean = {0.485, 0.456, 0.406}, std = {0.229, 0.224, 0.225};  // of [0, 1]
 };
-// The name must be canonical.
+// Takes any name that canonical_model_name does.
 PublishedInput published_input(const std::string& name);
 
 }  // namespace umbra

@@ -73,8 +73,13 @@ class ScriptModel : public Model {
   std::string path_;
 };
 
-// The first line of what torch says: the rest is its own call stack.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+// What torch says without its call stacks: the line of the error itself, else the first one.
+std::string gist(const std::string& text) {
+  constexpr std::string_view kError = "RuntimeError: ";
+  const size_t at = text.find(kError);
+  const std::string rest = at == std::string::npos ? text : text.substr(at + kError.size());
+  return rest.substr(0, rest.find('\n'));
+}
 
 }  // namespace
 
@@ -82,12 +87,12 @@ std::unique_ptr<Model> open_torchscript(const std::string& path, int64_t in_chan
                                         int64_t image_size) {
   std::unique_ptr<ScriptModel> model;
   try {
-    model = std::make_unique<ScriptModel>(path, torch::jit::load(path));
+    model = std::make_unique<ScriptModel>(path, torch::jit::load(path, torch::kCPU));
   } catch (const std::exception& error) {
     throw Error(fmt::format(
         "{}: cannot be read as TorchScript: {}. Make it in Python: torch.jit.trace(model.eval(), "
         "images).save('{}')",
-        path, first_line(error.what()), path));
+        path, gist(error.what()), path));
   }
   try {
     model->probe(in_chans, image_size);
@@ -95,7 +100,7 @@ std::unique_ptr<Model> open_torchscript(const std::string& path, int64_t in_chan
     throw;
   } catch (const std::exception& error) {
     throw Error(fmt::format("{}: fails on images [1, {}, {}, {}]: {}", path, in_chans, image_size,
-                            image_size, first_line(error.what())));
+                            image_size, gist(error.what())));
   }
   return model;
 }

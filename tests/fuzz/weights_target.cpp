@@ -27,7 +27,8 @@ void check(const TensorViews& views, std::span<const uint8_t> file) {
   require(total <= 8 * file.size() + (size_t{1} << 24) + 8, "tensors larger than allowed");
 }
 
-void fuzz(std::span<const uint8_t> file, TensorViews (*view)(std::span<const uint8_t>)) {
+template <class View>
+void fuzz(std::span<const uint8_t> file, View&& view) {
   try {
     check(view(file), file);
   } catch (const Error&) {
@@ -36,7 +37,9 @@ void fuzz(std::span<const uint8_t> file, TensorViews (*view)(std::span<const uin
 
 }  // namespace
 
-void fuzz_pth(std::span<const uint8_t> bytes) { fuzz(bytes, view_pth); }
+void fuzz_pth(std::span<const uint8_t> bytes) {
+  fuzz(bytes, [](std::span<const uint8_t> file) { return view_pth(file); });
+}
 
 void fuzz_safetensors(std::span<const uint8_t> bytes) { fuzz(bytes, view_safetensors); }
 

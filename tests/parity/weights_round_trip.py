@@ -19,14 +19,13 @@ from safetensors.torch import load_file, save_file
 
 TOLERANCE = 1e-5  # of max |a - b| / max |b|
 
-# umbra's name, the reference and its name, image size, --to
-TIMM = (
+TIMM = (  # name, image size
     ("deit_tiny_patch16_224", 224), ("deit_tiny_distilled_patch16_224", 224), ("deit3_small_patch16_224", 224),
     ("vit_tiny_patch16_224", 224), ("vit_small_patch32_224", 224), ("resnet18", 96), ("resnet50", 96),
     ("resnet50d", 96), ("regnety_004", 96), ("convnext_tiny", 96), ("mobilenetv2_100", 96),
     ("tf_efficientnet_lite0", 96),
 )
-TORCHVISION = (
+TORCHVISION = (  # umbra's name, torchvision's, image size
     ("resnet18", "resnet18", 96), ("wide_resnet50_2", "wide_resnet50_2", 96), ("regnety_004", "regnet_y_400mf", 96),
     ("convnext_tiny", "convnext_tiny", 96), ("mobilenetv2_100", "mobilenet_v2", 96), ("vit_base_patch32_224", "vit_b_32", 224),
 )
@@ -76,9 +75,9 @@ def check(ours, reference, size, to, folder):
     if error > TOLERANCE:
         return f"logits differ by {error:.2g}"
 
-    # Into a run-like file under our names, then out again.
     umbra("export", published, "--model", ours, "--to", to, "--out", exported)
-    saved, state = load_file(exported), reference.state_dict()
+    saved = load_file(exported)
+    state = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
     reference.load_state_dict(saved, strict=True)
     for name, tensor in state.items():
         if not torch.equal(saved[name], tensor):

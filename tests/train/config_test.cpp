@@ -144,9 +144,9 @@ TEST(Config, BadDurationShowsAGoodOne) {
 }
 
 TEST(Config, WarmupMustEndBeforeTheTraining) {
-  EXPECT_THAT(
-      error_of("[train]\nduration = \"5 epochs\"\n"),
-      HasSubstr("schedule.warmup = 5 epochs (5 epochs unless set) does not end before train.duration = 5 epochs"));
+  EXPECT_THAT(error_of("[train]\nduration = \"5 epochs\"\n"),
+              HasSubstr("schedule.warmup = 5 epochs (5 epochs unless set) does not end before "
+                        "train.duration = 5 epochs"));
 }
 
 TEST(Config, SmoothedBceIsRefused) {

@@ -125,6 +125,9 @@ TEST_F(TrainerTest, LearnsTheToyTask) {
 TEST_F(TrainerTest, EveryPresetTrainsAViTFromATeacherOfOtherNormalisation) {
   const std::string teacher = train_teacher();
   for (const std::string& preset : distill_presets()) {
+    DistillOptions options;
+    ASSERT_TRUE(apply_preset(options, preset));
+    if (options.method == "sskd" || (options.method == "none" && preset != "none")) continue;
     std::vector<std::string> overrides = {"distill.preset=" + preset};
     if (preset != "none" && preset != "dml-heads") overrides.push_back("teacher.path=" + teacher);
     const auto summary = train("vit-" + preset, overrides);
@@ -134,6 +137,40 @@ TEST_F(TrainerTest, EveryPresetTrainsAViTFromATeacherOfOtherNormalisation) {
     const auto last = rows("vit-" + preset, "train").back();
     EXPECT_GE(last["terms"].size(), 2u) << preset;
     EXPECT_EQ(last.contains("agreement"), preset != "dml-heads") << preset;
+  }
+}
+
+TEST_F(TrainerTest, EveryTermTrainsAViTOrSaysWhyNot) {
+  const std::string teacher = train_teacher();
+  for (const TermMethod& method : term_methods()) {
+    SCOPED_TRACE(method.name);
+    std::string fields = fmt::format("method = \"{}\", warmup_epochs = 0.0", method.name);
+    if (method.reads("negatives")) fields += ", negatives = 64";
+    if (method.reads("fit_epochs")) fields += ", fit_epochs = 0.2";
+    std::vector<std::string> overrides = {"distill.terms=[{" + fields + "}]",
+                                          "train.duration=6 steps", "schedule.warmup=0"};
+    if (method.takes_teacher) overrides.push_back("teacher.path=" + teacher);
+    const std::string name = "term-" + method.name;
+    if (method.name == "fsp" || method.name == "ab") {  // channels; maps larger than the tokens'
+      EXPECT_THROW(train(name, overrides), ConfigError);
+      continue;
+    }
+    train(name, overrides);
+    const auto last = rows(name, "train").back();
+    EXPECT_TRUE(last["terms"].contains(method.name));
+  }
+}
+
+TEST_F(TrainerTest, SskdFitsTheTeachersHeadThenTrains) {
+  const std::string teacher = train_teacher();
+  test::write_bytes(folder_ / "student.toml", teacher_config());
+  for (const char* task : {"contrastive", "rotation"}) {
+    SCOPED_TRACE(task);
+    train(task, {"teacher.path=" + teacher, "distill.preset=sskd", "augment.pretext=rotation",
+                 fmt::format("distill.pretext_task={}", task), "distill.fit_epochs=0.4",
+                 "train.duration=6 steps", "schedule.warmup=0", "log.every=2 steps"});
+    EXPECT_EQ(rows(task, "fit").size(), 2U);
+    EXPECT_GE(rows(task, "train").back()["terms"].size(), 4U);
   }
 }
 
@@ -250,6 +287,45 @@ TEST_F(TrainerTest, FineTunesAtAnotherSizeAndClassCountWithATeacher) {
                    "distill.preset=deit-hard", "train.duration=3 steps", "schedule.warmup=0"});
   EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("resized: pos_embed"));
   EXPECT_THAT(read_file(folder_ / "taught/log.txt"), HasSubstr("fresh: head.bias"));
+}
+
+// A paraphraser is fitted first, then frozen; a run cut in the fit, at its end or after it ends
+// with the same bits.
+TEST_F(TrainerTest, FitsComeFirstAndAreResumedToTheBit) {
+  const std::vector<std::string> overrides = {
+      "teacher.path=" + train_teacher(),
+      "distill.terms=[{method = \"ft\", fit_epochs = 1.2}]",  // 12 steps
+      "train.duration=8 steps",
+      "schedule.warmup=0",
+      "checkpoint.every=4 steps",
+      "checkpoint.keep=20",
+      "train.ema_decay=0.9",
+      "log.every=4 steps"};
+  train("whole", overrides);
+  const TensorMap fitted =
+      read_checkpoint(run("whole").checkpoints().path(12)).tensors.at("objective");
+  const TensorMap ended = weights("whole", "objective");
+  int64_t frozen = 0, learned = 0;
+  for (const auto& [name, tensor] : ended) (tensor.equal(fitted.at(name)) ? frozen : learned) += 1;
+  EXPECT_GT(frozen, 0) << "the paraphraser";
+  EXPECT_GT(learned, 0) << "the translator";
+  const auto fits = rows("whole", "fit");
+  ASSERT_EQ(fits.size(), 3U);
+  EXPECT_FALSE(fits.front()["terms"].contains("task"));
+  EXPECT_EQ(rows("whole", "train").size(), 2U);
+  const TensorMap first = read_checkpoint(run("whole").checkpoints().path(4)).tensors.at("model");
+  expect_same_bits(first, read_checkpoint(run("whole").checkpoints().path(12)).tensors.at("model"));
+
+  for (const int64_t step : {4, 12, 16}) {
+    SCOPED_TRACE(step);
+    const std::string name = fmt::format("cut{}", step);
+    std::filesystem::copy(folder_ / "whole", folder_ / name,
+                          std::filesystem::copy_options::recursive);
+    train(name, overrides, run("whole").checkpoints().path(step).filename().string());
+    expect_same_bits(weights(name), weights("whole"));
+    expect_same_bits(weights(name, "objective"), ended);
+    expect_same_bits(weights(name, "ema"), weights("whole", "ema"));
+  }
 }
 
 TEST_F(TrainerTest, DivergenceStopsWithTheLastGoodCheckpoint) {

@@ -34,6 +34,8 @@ std::string bytes_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+TensorMap read_tensors(const std::string& path) { return read_weight_file(path).tensors; }
+
 std::string error_of(const std::function<void()>& action) {
   try {
     action();
@@ -182,22 +184,22 @@ TEST(Pth, EveryBitIsTorchs) {
                            "zip_protocol_5", "legacy_protocol_1", "legacy_protocol_3",
                            "legacy_protocol_4", "legacy_protocol_5", "without_checksums"}) {
     SCOPED_TRACE(name);
-    expect_same_bits(read_weight_file(fixture(name + ".pth"s)), truth);
+    expect_same_bits(read_tensors(fixture(name + ".pth"s)), truth);
   }
-  expect_same_bits(read_weight_file(fixture("new_dtypes.pth")),
+  expect_same_bits(read_tensors(fixture("new_dtypes.pth")),
                    read_safetensors(fixture("new_dtypes.safetensors")));
 }
 
 TEST(Pth, TheStateDictIsTimms) {
   const TensorMap truth = read_safetensors(fixture("truth.safetensors"));
-  expect_same_bits(read_weight_file(fixture("ema.pth")), truth);
-  const TensorMap parallel = read_weight_file(fixture("parallel.pth"));
-  EXPECT_TRUE(parallel.contains("module.float32"));
-  expect_same_bits(peel_prefixes(parallel), truth);
+  expect_same_bits(read_tensors(fixture("ema.pth")), truth);
+  EXPECT_EQ(read_weight_file(fixture("ema.pth")).wrapper, "state_dict_ema");
+  EXPECT_TRUE(read_tensors(fixture("parallel.pth")).contains("module.float32"));
+  expect_same_bits(open_weight_file(fixture("parallel.pth")).tensors, truth);
 }
 
 TEST(Pth, TensorsOwnTheirMemory) {
-  TensorMap tensors = read_weight_file(fixture("zip.pth"));
+  TensorMap tensors = read_tensors(fixture("zip.pth"));
   const torch::Tensor before = tensors.at("shared.rows").clone();
   tensors.at("shared.whole").zero_();
   EXPECT_TRUE(tensors.at("shared.rows").equal(before));
@@ -205,7 +207,7 @@ TEST(Pth, TensorsOwnTheirMemory) {
 
 TEST(Pth, WhatIsNoStateDictIsRefusedWithAdvice) {
   const auto error = [](const char* name) {
-    return error_of([&] { read_weight_file(fixture(name)); });
+    return error_of([&] { read_tensors(fixture(name)); });
   };
   EXPECT_THAT(error("whole_model.pth"),
               AllOf(HasSubstr("whole_model.pth: holds torch.nn.modules.linear.Linear"),
@@ -338,7 +340,7 @@ TEST(Pth, StorageViewsOfOldFilesAreRead) {
   const TemporaryFolder folder;
   const std::string path = (folder / "x.pth.tar").string();
   test::write_bytes(path, part(2, 3));
-  EXPECT_TRUE(read_weight_file(path).at("a").equal(torch::tensor({3.F, 4.F})));
+  EXPECT_TRUE(read_tensors(path).at("a").equal(torch::tensor({3.F, 4.F})));
   EXPECT_THAT(refused(part(2, 2)), HasSubstr("outside"));
   EXPECT_THAT(refused(part(2, 5)), HasSubstr("a view of 5 elements at 2 of 6"));
   EXPECT_THAT(refused(part(-1, 5)), HasSubstr("a view of"));
@@ -448,29 +450,37 @@ TEST(Zip, ReadsZip64) {
 }
 
 TEST(PeelPrefixes, TakesWrappersAway) {
-  const auto names_of = [](const std::vector<std::string>& names, std::vector<std::string>* rest) {
-    TensorMap tensors;
-    for (const std::string& name : names) tensors.emplace(name, torch::zeros({1}));
-    std::vector<std::string> peeled;
-    for (const auto& [name, tensor] : peel_prefixes(tensors, rest)) peeled.push_back(name);
-    return peeled;
+  using Names = std::vector<std::string>;
+  Names beside;
+  const auto peeled = [&](const Names& names) {
+    WeightFile file;
+    for (const std::string& name : names) file.tensors.emplace(name, torch::zeros({1}));
+    peel_prefixes(file);
+    beside = file.beside;
+    Names left;
+    for (const auto& [name, tensor] : file.tensors) left.push_back(name);
+    return left;
   };
-  std::vector<std::string> rest;
-  EXPECT_THAT(names_of({"module.a", "module.b"}, &rest), ElementsAre("a", "b"));
-  EXPECT_THAT(names_of({"module._orig_mod.a", "module._orig_mod.b"}, &rest), ElementsAre("a", "b"));
-  EXPECT_THAT(names_of({"_orig_mod.module.module.a"}, &rest), ElementsAre("a"));
-  EXPECT_TRUE(rest.empty());
-  EXPECT_THAT(names_of({"module.a", "b"}, &rest), ElementsAre("b", "module.a"));
-  EXPECT_THAT(names_of({"encoder.a", "head"}, &rest), ElementsAre("encoder.a", "head"));
-  EXPECT_TRUE(rest.empty());
-  EXPECT_THAT(names_of({"module.backbone.a", "module.backbone.b", "module.head.c"}, &rest),
-              ElementsAre("a", "b", "head.c"));
-  EXPECT_THAT(rest, ElementsAre("head.c"));
-  EXPECT_THAT(names_of({"student.a", "student.b", "a"}, &rest), ElementsAre("a", "b"));
-  EXPECT_THAT(rest, ElementsAre("a"));
-  EXPECT_THAT(names_of({"student.a", "teacher.a"}, &rest), ElementsAre("student.a", "teacher.a"));
-  EXPECT_THAT(names_of({"module."}, nullptr), ElementsAre("module."));
-  EXPECT_TRUE(names_of({}, nullptr).empty());
+  EXPECT_EQ(peeled({"module.a", "module.b"}), Names({"a", "b"}));
+  EXPECT_EQ(peeled({"module._orig_mod.a", "module._orig_mod.b"}), Names({"a", "b"}));
+  EXPECT_EQ(peeled({"_orig_mod.module.module.a"}), Names({"a"}));
+  EXPECT_EQ(peeled({"model.a", "model.b"}), Names({"a", "b"}));
+  EXPECT_EQ(peeled({"n_averaged", "module.a", "module.b"}), Names({"a", "b"}));
+  EXPECT_TRUE(beside.empty());
+  EXPECT_EQ(peeled({"module.a", "b"}), Names({"b", "module.a"}));
+  EXPECT_EQ(peeled({"encoder.a", "head"}), Names({"encoder.a", "head"}));
+  EXPECT_EQ(peeled({"model.a", "fc.b"}), Names({"fc.b", "model.a"}));  // MobileNetV1's own names
+  EXPECT_TRUE(beside.empty());
+  EXPECT_EQ(peeled({"module.backbone.a", "module.backbone.b", "module.head.c"}),
+            Names({"a", "b", "head.c"}));
+  EXPECT_EQ(beside, Names({"head.c"}));
+  EXPECT_EQ(peeled({"student.a", "student.b", "a"}), Names({"a", "b"}));
+  EXPECT_EQ(peeled({"student.a", "teacher.a", "teacher.b"}),
+            Names({"a", "teacher.a", "teacher.b"}));
+  EXPECT_EQ(beside, Names({"teacher.a", "teacher.b"}));
+  EXPECT_EQ(peeled({"student.a", "other.a"}), Names({"other.a", "student.a"}));
+  EXPECT_EQ(peeled({"module."}), Names({"module."}));
+  EXPECT_TRUE(peeled({}).empty());
 }
 
 TEST(ReadWeights, TheContentsDecide) {
@@ -479,9 +489,9 @@ TEST(ReadWeights, TheContentsDecide) {
   for (const char* name : {"zip.pth", "legacy.pth", "truth.safetensors"}) {
     const std::string path = (folder / "weights.bin").string();
     test::write_bytes(path, bytes_of(fixture(name)));
-    expect_same_bits(read_weight_file(path), truth);
+    expect_same_bits(read_tensors(path), truth);
   }
-  EXPECT_THAT(error_of([&] { read_weight_file(folder.path().string()); }),
+  EXPECT_THAT(error_of([&] { read_tensors(folder.path().string()); }),
               HasSubstr("no regular file"));
 }
 
@@ -522,7 +532,7 @@ TEST(CopyElements, AnyByteButZeroIsTrue) {
   test::write_bytes(path, number(63, 8) +
                               R"({"a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}}        )" +
                               "\x02\x00\xff"s);
-  const torch::Tensor read = read_weight_file(path).at("a");
+  const torch::Tensor read = read_tensors(path).at("a");
   EXPECT_TRUE(read.to(torch::kInt64).equal(torch::tensor({1, 0, 1})));
 }
 

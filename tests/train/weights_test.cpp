@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "train/error.h"
+#include "train/weights/key_maps.h"
 
 namespace umbra {
 namespace {
@@ -58,8 +59,8 @@ TEST(LoadWeights, StrictWantsEveryNameAndEveryShape) {
   const auto plain = create_model(small_vit(16, 4, false));
   const auto distilled = create_model(small_vit(16, 4, true));
   const auto other_classes = create_model(small_vit(16, 6, false));
-  const TensorMap source = state_of(plain->module());
-  EXPECT_EQ(load_weights(*plain, source).loaded, static_cast<int64_t>(source.size()));
+  const WeightFile source{state_of(plain->module())};
+  EXPECT_EQ(load_weights(*plain, source).loaded, std::ssize(source.tensors));
   EXPECT_THAT(error_of([&] { load_weights(*distilled, source); }),
               HasSubstr("missing: dist_token"));
   EXPECT_THAT(error_of([&] { load_weights(*other_classes, source); }),
@@ -76,7 +77,7 @@ TEST(LoadWeights, ANewHeadStaysFresh) {
   const torch::Tensor head = model->classifier()->weight.detach().clone();
   LoadRule rule;
   rule.new_head = true;
-  const LoadReport load = load_weights(*model, state_of(source->module()), rule);
+  const LoadReport load = load_weights(*model, {state_of(source->module())}, rule);
   EXPECT_THAT(load.fresh, UnorderedElementsAre("head.weight", "head.bias", "head_dist.weight",
                                                "head_dist.bias"));
   EXPECT_TRUE(model->classifier()->weight.equal(head));
@@ -97,22 +98,23 @@ TEST(LoadWeights, KnowsTheHeadOfEveryBackbone) {
     const auto model = create_model(options);
     LoadRule rule;
     rule.new_head = true;
-    EXPECT_THAT(load_weights(*model, state_of(source->module()), rule).fresh, SizeIs(2));
+    EXPECT_THAT(load_weights(*model, {state_of(source->module())}, rule).fresh, SizeIs(2));
   }
 }
 
 TEST(LoadWeights, TakesAPlainModelIntoALargerDistilledOne) {
   const auto plain = create_model(small_vit(16, 4, false));
   const auto distilled = create_model(small_vit(32, 6, true));
-  const TensorMap source = state_of(plain->module());
+  const WeightFile source{state_of(plain->module())};
   const torch::Tensor dist_row = state_of(distilled->module()).at("pos_embed").select(1, 1).clone();
   LoadRule rule;
   rule.strict = false;
   rule.new_head = true;
   const LoadReport load = load_weights(*distilled, source, rule);
   const TensorMap target = state_of(distilled->module());
-  EXPECT_TRUE(target.at("cls_token").equal(source.at("cls_token")));
-  EXPECT_TRUE(target.at("pos_embed").select(1, 0).equal(source.at("pos_embed").select(1, 0)));
+  EXPECT_TRUE(target.at("cls_token").equal(source.tensors.at("cls_token")));
+  EXPECT_TRUE(
+      target.at("pos_embed").select(1, 0).equal(source.tensors.at("pos_embed").select(1, 0)));
   EXPECT_TRUE(target.at("pos_embed").select(1, 1).equal(dist_row));
   EXPECT_EQ(target.at("pos_embed").size(1), 16 + 2);
   EXPECT_THAT(load.resized, ElementsAre("pos_embed"));
@@ -126,13 +128,82 @@ TEST(LoadWeights, PatchesOfAnotherSizeEmbedAlike) {
   ModelOptions options = small_vit(32, 4, false);
   options.vit.patch_size = 16;
   const auto larger = create_model(options);
-  const LoadReport load = load_weights(*larger, state_of(model->module()));
+  const LoadReport load = load_weights(*larger, {state_of(model->module())});
   EXPECT_THAT(load.resized, ElementsAre("patch_embed.proj.weight"));
   // A constant image stays one when it is enlarged.
   const torch::NoGradGuard no_grad;
   EXPECT_TRUE(
       model->forward(torch::ones({1, 3, 16, 16}))
           .logits.allclose(larger->forward(torch::ones({1, 3, 32, 32})).logits, 1e-4, 1e-5));
+}
+
+// Batch-norm counters are optional, and heads may be left out: neither makes a fit.
+TEST(LoadWeights, NothingInCommonIsAnErrorUnderAnyRule) {
+  const WeightFile foreign{{{"conv.weight", torch::zeros({1})}}};
+  for (const char* name : {"resnet20", "vit_cifar_mini_patch4_32"}) {
+    ModelOptions options = named_model(name);
+    options.in_chans = 3;
+    options.num_classes = 4;
+    const auto model = create_model(options);
+    for (const bool new_head : {false, true}) {
+      LoadRule rule;
+      rule.strict = false;
+      rule.new_head = new_head;
+      EXPECT_THAT(error_of([&] { load_weights(*model, foreign, rule); }), HasSubstr("unexpected"));
+    }
+  }
+}
+
+TEST(LoadWeights, WhatStoodBesideAPeeledNetworkMayBeLeft) {
+  const auto model = create_model(small_vit(16, 4, false));
+  WeightFile file;
+  for (const auto& [name, tensor] : state_of(model->module())) {
+    file.tensors["module.student." + name] = tensor;
+    file.tensors["module.teacher." + name] = tensor;
+    file.tensors["module.teacher.more." + name] = tensor;
+  }
+  peel_prefixes(file);
+  const LoadReport load = load_weights(*model, file);
+  EXPECT_EQ(load.loaded, std::ssize(state_of(model->module())));
+  EXPECT_THAT(load.unused, Contains("teacher.norm.weight"));
+}
+
+TEST(LoadWeights, NumbersThatAreNoneAreRefused) {
+  const auto model = create_model(small_vit(16, 4, false));
+  WeightFile file;
+  for (const auto& [name, tensor] : state_of(model->module())) {
+    file.tensors[name] = tensor.detach().clone();
+  }
+  file.tensors["norm.weight"][3] = std::nan("");
+  EXPECT_THAT(error_of([&] { load_weights(*model, file); }),
+              HasSubstr("norm.weight holds numbers that are not finite"));
+}
+
+TEST(KeyMaps, WhatAPublisherSavesComesBack) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"regnety_004", "torchvision"},
+      {"convnext_tiny", "torchvision"},
+      {"convnext_tiny", "facebook"},
+      {"mobilenetv2_100", "torchvision"},
+      {"deit3_small_patch16_224", "facebook"},
+      {"vit_tiny_patch16_224", "torchvision"},
+      {"vit_tiny_patch16_224", "torchvision-2022"},
+      {"cifar_mobilenetv2_050", "sskd"},
+      {"tf_efficientnet_lite0", "efficientnet-lite"}};
+  for (const auto& [name, publisher] : cases) {
+    SCOPED_TRACE(name + " " + publisher);
+    ModelOptions options = named_model(name);
+    options.in_chans = 3;
+    options.num_classes = 4;
+    const TensorMap own = state_of(create_model(options)->module());
+    const TensorMap theirs = to_publisher(name, publisher, own);
+    EXPECT_EQ(theirs.size(), own.size());
+    const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+    EXPECT_FALSE(std::equal(theirs.begin(), theirs.end(), own.begin(), own.end(), same));
+    const TensorMap back = to_ours(name, theirs, own);
+    ASSERT_EQ(back.size(), own.size());
+    for (const auto& [key, tensor] : own) EXPECT_TRUE(back.at(key).equal(tensor)) << key;
+  }
 }
 
 TEST(LoadWeights, RefusesAnotherArchitecture) {
@@ -142,10 +213,10 @@ TEST(LoadWeights, RefusesAnotherArchitecture) {
   const auto other = create_model(wider);
   LoadRule loose;
   loose.strict = false;
-  EXPECT_THAT(error_of([&] { load_weights(*model, state_of(other->module()), loose); }),
+  EXPECT_THAT(error_of([&] { load_weights(*model, {state_of(other->module())}, loose); }),
               HasSubstr("have another shape"));
   EXPECT_THAT(error_of([&] {
-                load_weights(*model, {{"conv.weight", torch::zeros({1})}}, loose);
+                load_weights(*model, WeightFile{{{"conv.weight", torch::zeros({1})}}}, loose);
               }),
               HasSubstr("unexpected: conv.weight"));
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "train/cli/commands.h"
+#include "train/cli/shared.h"
 #include "train/data/inspect.h"
 #include "train/data/pack.h"
 #include "train/error.h"
@@ -137,8 +138,7 @@ void info(const InfoArguments& arguments) {
   if (arguments.json) {
     nlohmann::json rows = nlohmann::json::array();
     for (const Part& part : parts) rows.push_back(to_json(part));
-    // File names need not be UTF-8.
-    fmt::print("{}\n", rows.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_json(rows);
   } else {
     for (const Part& part : parts) print_part(part, arguments.check);
     print_classes(parts);

@@ -1,6 +1,7 @@
 #include <fstream>
 
 #include "train/cli/commands.h"
+#include "train/cli/shared.h"
 #include "train/error.h"
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
@@ -11,7 +12,7 @@ namespace umbra {
 namespace {
 
 struct EvalArguments {
-  std::string path;
+  std::string path, model;
   std::string config;
   std::string checkpoint = "best";
   std::string weights = "all";
@@ -23,12 +24,28 @@ struct EvalArguments {
   bool json = false;
 };
 
+// A config for a published model: its view, then what was given.
+std::vector<std::string> published_overrides(const EvalArguments& arguments) {
+  const PublishedInput input = published_input(arguments.model);
+  std::vector<std::string> overrides = {
+      "augment.preset=none",
+      "model.name=" + arguments.model,
+      fmt::format("augment.image_size={}", input.image_size),
+      fmt::format("augment.crop_pct={:.6f}", input.crop_pct),
+      "augment.eval_interpolation=" + input.interpolation,
+      fmt::format("augment.mean=[{:.6f}]", fmt::join(input.mean, ", ")),
+      fmt::format("augment.std=[{:.6f}]", fmt::join(input.std, ", "))};
+  overrides.insert(overrides.end(), arguments.overrides.begin(), arguments.overrides.end());
+  return overrides;
+}
+
 // The config to evaluate with: the run's own, or the one given, with overrides.
 LoadedConfig eval_config(const EvalArguments& arguments) {
   if (!arguments.config.empty()) return load_config(arguments.config, arguments.overrides);
+  if (!arguments.model.empty()) return parse_config("", "--model", published_overrides(arguments));
   if (!is_run_path(arguments.path)) {
     throw ConfigError(fmt::format(
-        "{} is a bare weight file: give the model and the data with --config CONFIG.toml",
+        "{} is a bare weight file: give --model NAME and --data PATH, or --config CONFIG.toml",
         arguments.path));
   }
   const RunFolder run = locate(arguments.path, arguments.checkpoint).run;
@@ -129,7 +146,7 @@ void eval(const EvalArguments& arguments) {
     }
     if (per_class.is_open()) write_per_class(per_class, kind, result, dataset->class_names());
   }
-  if (arguments.json) fmt::print("{}\n", rows.dump(1));
+  if (arguments.json) print_json(rows);
 }
 
 }  // namespace
@@ -139,11 +156,13 @@ void add_eval_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "eval",
       "Score a run, checkpoint or weight file: top-1, top-5, loss, calibration error (ECE)");
-  command
-      ->add_option("model", arguments->path, "Run folder, checkpoint folder or .safetensors file")
+  command->add_option("path", arguments->path, "Run folder, checkpoint folder or weight file")
       ->required();
   command->add_option("--config", arguments->config,
                       "Model (of a weight file) and data; default: the run's own config");
+  command->add_option("--model", arguments->model,
+                      "Of a weight file, in place of a config: the model's name; the view is as it "
+                      "was published");
   add_overrides(*command, arguments->overrides);
   command->add_option("--checkpoint", arguments->checkpoint, "best, last or a name")
       ->capture_default_str();

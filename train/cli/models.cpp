@@ -1,6 +1,5 @@
-#include <nlohmann/json.hpp>
-
 #include "train/cli/commands.h"
+#include "train/cli/shared.h"
 #include "train/macs.h"
 
 namespace umbra {
@@ -63,7 +62,7 @@ void print_row(const ModelFacts& facts, bool markdown) {
                facts.input_size, facts.parameters, static_cast<double>(facts.macs) / 1e6,
                stages_text(facts));
   } else {
-    fmt::print("{:<34} {:<4} {:>5} {:>12} {:>9.1f}  {}\n", facts.name, facts.family,
+    fmt::print("{:<34} {:<6} {:>5} {:>12} {:>9.1f}  {}\n", facts.name, facts.family,
                facts.input_size, facts.parameters, static_cast<double>(facts.macs) / 1e6,
                stages_text(facts));
   }
@@ -75,7 +74,7 @@ void print_header(bool markdown) {
     fmt::print("| name | family | input | parameters | MMACs | stages |\n");
     fmt::print("|---|---|---:|---:|---:|---|\n");
   } else {
-    fmt::print("{:<34} {:<4} {:>5} {:>12} {:>9}  {}\n", "name", "kind", "input", "parameters",
+    fmt::print("{:<34} {:<6} {:>5} {:>12} {:>9}  {}\n", "name", "family", "input", "parameters",
                "MMACs", "stages");
   }
 }
@@ -93,7 +92,7 @@ void models(const ModelsArguments& arguments) {
       print_row(facts, arguments.markdown);
     }
   }
-  if (arguments.json) fmt::print("{}\n", rows.dump(1));
+  if (arguments.json) print_json(rows);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "augment/pixel_ops.h"
 #include "train/cli/commands.h"
+#include "train/cli/shared.h"
 #include "train/data/image_folder.h"
 #include "train/data/known_classes.h"
 #include "train/error.h"
@@ -17,7 +18,8 @@ namespace {
 using Json = nlohmann::json;
 
 struct PredictArguments {
-  std::string path, model, classes, checkpoint = "best", weights = "auto", device = "auto";
+  std::string path, model, classes, device = "auto";
+  RunChoice run;
   std::vector<std::string> images;
   std::vector<double> mean, std;
   int64_t image_size = 0, top = 5;
@@ -37,9 +39,14 @@ Classifier open_run(const PredictArguments& arguments) {
   if (!arguments.model.empty()) {
     throw ConfigError(arguments.path + " is a run, which brings its own model: leave --model out");
   }
-  SavedModel saved = open_run_model(arguments.path, arguments.checkpoint, arguments.weights);
+  if (arguments.image_size > 0) {
+    throw ConfigError(arguments.path +
+                      " is a run, which brings its own size: leave --image-size out");
+  }
+  SavedModel saved =
+      open_run_model(arguments.path, arguments.run.checkpoint, arguments.run.weights);
   Classifier classifier;
-  classifier.view = locate(arguments.path, arguments.checkpoint).run.config().augment;
+  classifier.view = saved.view;
   classifier.model = std::move(saved.model);
   classifier.answers_by_mean = saved.answers_by_mean;
   classifier.class_names = std::move(saved.class_names);
@@ -52,12 +59,14 @@ Classifier open_file(const PredictArguments& arguments) {
         "{} is a bare weight file: say which model it is with --model NAME (umbra models)",
         arguments.path));
   }
+  arguments.run.refuse_for_file(arguments.path);
   ModelOptions options = named_model(arguments.model);
   options.in_chans = 3;
-  const PublishedInput input = published_input(options.name);
+  const PublishedInput input = published_input(arguments.model);
   Classifier classifier;
   classifier.view.image_size = arguments.image_size > 0 ? arguments.image_size : input.image_size;
   classifier.view.crop_pct = input.crop_pct;
+  classifier.view.eval_interpolation = input.interpolation;
   classifier.view.mean = input.mean;
   classifier.view.std = input.std;
   options.vit.img_size = classifier.view.image_size;
@@ -82,7 +91,9 @@ Classifier open_classifier(const PredictArguments& arguments) {
   if (!arguments.classes.empty()) classifier.class_names = read_class_names(arguments.classes);
   const int64_t count = classifier.model->options().num_classes;
   if (classifier.class_names.empty()) {
-    for (int64_t i = 0; i < count; ++i) classifier.class_names.push_back(std::to_string(i));
+    for (int64_t i = 0; i < count; ++i) {
+      classifier.class_names.push_back(fmt::format("class {}", i));
+    }
   }
   if (static_cast<int64_t>(classifier.class_names.size()) != count) {
     throw ConfigError(fmt::format("the model has {} classes, {} names are given", count,
@@ -126,10 +137,9 @@ std::shared_ptr<const Dataset> open_images(const PredictArguments& arguments, in
 
 torch::Tensor probabilities(const Classifier& classifier, const torch::Tensor& images) {
   const ModelOutput output = classifier.model->forward(images);
-  torch::Tensor logits = output.logits;
-  if (classifier.answers_by_mean) {
-    for (const torch::Tensor& shadow : output.shadow_logits) logits = logits + shadow;
-    logits = logits / static_cast<double>(output.shadow_logits.size() + 1);
+  const torch::Tensor logits = classifier.answers_by_mean ? mean_of_heads(output) : output.logits;
+  if (!logits.isfinite().all().item<bool>()) {
+    throw Error("the model gives logits that are no numbers: its weights are damaged");
   }
   return torch::softmax(logits.to(torch::kFloat32), 1).cpu();
 }
@@ -181,6 +191,13 @@ void predict(const PredictArguments& arguments) {
   Loader loader(open_images(arguments, classifier.model->options().in_chans), classifier.view,
                 options);
   const augment::Normalizer normalize(classifier.view.mean, classifier.view.std, device);
+  if (!arguments.json) {
+    fmt::print("{} pixels, {:.4g} of the image, {}, mean {}, std {}; {}\n",
+               classifier.view.image_size, classifier.view.crop_pct,
+               classifier.view.eval_interpolation, fmt::join(classifier.view.mean, " "),
+               fmt::join(classifier.view.std, " "),
+               classifier.answers_by_mean ? "mean of all heads" : "class head");
+  }
   Json rows = Json::array();
   loader.seek(0, 0);
   for (RawBatch batch; loader.next(batch);) {
@@ -196,7 +213,7 @@ void predict(const PredictArguments& arguments) {
       }
     }
   }
-  if (arguments.json) fmt::print("{}\n", rows.dump(1));
+  if (arguments.json) print_json(rows);
   const std::vector<BrokenSample> broken = loader.take_broken();
   for (const BrokenSample& sample : broken) {
     fmt::print(stderr, "umbra: {}: {}\n", sample.name, sample.reason);
@@ -213,7 +230,7 @@ void add_predict_command(CLI::App& app) {
   auto arguments = std::make_shared<PredictArguments>();
   CLI::App* command =
       app.add_subcommand("predict", "Classify images: the most probable classes of each");
-  command->add_option("model", arguments->path, "Run folder, checkpoint folder or weight file")
+  command->add_option("path", arguments->path, "Run folder, checkpoint folder or weight file")
       ->required();
   command->add_option("images", arguments->images, "JPEG, PNG or WebP files")->required();
   command->add_option("--model", arguments->model, "Of a bare weight file: the model's name");
@@ -223,26 +240,28 @@ void add_predict_command(CLI::App& app) {
   command->add_option("--classes", arguments->classes,
                       "Class names: a file with one on each line, or imagenet, cifar10, cifar100, "
                       "stl10, fashion-mnist. Default: the run's; imagenet for 1000 classes");
-  command->add_option("--checkpoint", arguments->checkpoint, "Of a run: best, last or a name")
-      ->capture_default_str();
-  command
-      ->add_option("--weights", arguments->weights,
-                   "Of a run: raw, ema, or auto, whichever scored better")
-      ->check(CLI::IsMember({"auto", "raw", "ema"}))
-      ->capture_default_str();
+  arguments->run.add_to(*command);
   command
       ->add_option("--image-size", arguments->image_size,
                    "Of a weight file: side in pixels; default: what the model is published for")
       ->check(CLI::PositiveNumber);
   command->add_option("--crop-pct", arguments->crop_pct, "Centre share kept after the resize")
       ->check(CLI::Range(0.01, 1.0));
-  command->add_option("--mean", arguments->mean, "Normalisation, of pixels in [0, 1]")
-      ->expected(1, 3);
-  command->add_option("--std", arguments->std, "Normalisation")->expected(1, 3);
+  command
+      ->add_option("--mean", arguments->mean,
+                   "Normalisation of pixels in [0, 1], one value per channel")
+      ->expected(1, 3)
+      ->delimiter(',');
+  command->add_option("--std", arguments->std, "Normalisation")->expected(1, 3)->delimiter(',');
   command->add_option("--device", arguments->device, "auto, cpu, cuda, cuda:1, ...")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "JSON on standard output");
-  command->footer("The view is the evaluation's: of the run, or as the model was published.");
+  command->footer(
+      "The view is the evaluation's: of the run, or as the model's best known weights were "
+      "published "
+      "(docs/models.md); other weights of the same name may want --crop-pct, --mean and --std. A "
+      "run "
+      "answers by its headline head, a distilled transformer's file by the mean of its heads.");
   command->callback([=] { predict(*arguments); });
 }
 

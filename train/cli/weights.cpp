@@ -1,8 +1,5 @@
-#include <set>
-
-#include <nlohmann/json.hpp>
-
 #include "train/cli/commands.h"
+#include "train/cli/shared.h"
 #include "train/error.h"
 #include "train/loop/run_folder.h"
 #include "train/weights/files.h"
@@ -44,7 +41,10 @@ void print_tensors(const TensorMap& tensors) {
 
 // The groups of tensors that the path holds: those of a checkpoint, or one of a file.
 std::map<std::string, TensorMap> groups_of(const std::string& path, const std::string& checkpoint) {
-  if (!is_run_path(path)) return {{"weights", read_weight_file(path)}};
+  if (!is_run_path(path)) {
+    WeightFile file = read_weight_file(path);
+    return {{file.wrapper.empty() ? "weights" : file.wrapper, std::move(file.tensors)}};
+  }
   return read_checkpoint(locate(path, checkpoint).checkpoint).tensors;
 }
 
@@ -58,14 +58,15 @@ void inspect(const std::string& path, const std::string& checkpoint, bool json) 
     fmt::print("# {}\n", group);
     print_tensors(tensors);
   }
-  if (json) fmt::print("{}\n", groups.dump(1));
+  if (json) print_json(groups);
 }
 
 // --- export ----------------------------------------------------------------------------------
 
 struct ExportArguments {
   std::vector<std::string> paths;
-  std::string out, checkpoint = "best", weights = "auto", to = "timm", model;
+  std::string out, to = "timm", model;
+  RunChoice run;
   bool keep_shadows = false;
 };
 
@@ -77,19 +78,26 @@ bool is_extra_shadow(const std::string& name) {
 
 TensorMap weights_of(const std::string& path, const ExportArguments& arguments) {
   if (is_run_path(path)) {
-    const SavedModel saved = open_run_model(path, arguments.checkpoint, arguments.weights);
+    const SavedModel saved = open_run_model(path, arguments.run.checkpoint, arguments.run.weights);
+    fmt::print("{}\n", saved.description);
     return state_of(saved.model->module());
   }
-  const TensorMap file = peel_prefixes(read_weight_file(path));
-  if (arguments.model.empty()) return file;
+  arguments.run.refuse_for_file(path);
+  const WeightFile file = open_weight_file(path);
+  if (!file.wrapper.empty()) fmt::print("{}, {}\n", path, file.wrapper);
+  if (arguments.model.empty()) return file.tensors;
   ModelOptions options = named_model(arguments.model);
-  options.num_classes = 1;  // only names matter
   options.in_chans = 3;
-  return to_ours(options.name, file, state_of(create_model(options)->module()));
+  try {
+    return translated(file, options);
+  } catch (const Error& error) {
+    throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
+  }
 }
 
 // Adds `weights`, as doubles. Throws umbra::Error if they have other names or shapes.
-void add(TensorMap& sum, const TensorMap& weights, const std::string& path) {
+void add(TensorMap& sum, std::map<std::string, torch::ScalarType>& types, const TensorMap& weights,
+         const std::string& path) {
   for (const auto& [name, tensor] : weights) {
     const auto found = sum.find(name);
     if (found == sum.end() || found->second.sizes() != tensor.sizes()) {
@@ -99,6 +107,7 @@ void add(TensorMap& sum, const TensorMap& weights, const std::string& path) {
                       path, name, found == sum.end() ? "is not among" : "has another shape than"));
     }
     found->second += tensor.to(torch::kFloat64);
+    types[name] = torch::promote_types(types.at(name), tensor.scalar_type());
   }
   if (weights.size() != sum.size()) {
     throw Error(
@@ -106,48 +115,51 @@ void add(TensorMap& sum, const TensorMap& weights, const std::string& path) {
   }
 }
 
-// The mean of the floating-point tensors; counters are the first file's.
+// The mean of the floating-point tensors, in the widest of their types; counters are the first
+// file's.
 TensorMap averaged(const ExportArguments& arguments) {
   const torch::NoGradGuard no_grad;
   TensorMap first = weights_of(arguments.paths[0], arguments);
   if (arguments.paths.size() == 1) return first;
   TensorMap sum;
-  for (const auto& [name, tensor] : first) sum[name] = tensor.to(torch::kFloat64).clone();
+  std::map<std::string, torch::ScalarType> types;
+  for (const auto& [name, tensor] : first) {
+    sum[name] = tensor.to(torch::kFloat64).clone();
+    types[name] = tensor.scalar_type();
+  }
   for (size_t i = 1; i < arguments.paths.size(); ++i) {
-    add(sum, weights_of(arguments.paths[i], arguments), arguments.paths[i]);
+    add(sum, types, weights_of(arguments.paths[i], arguments), arguments.paths[i]);
   }
   for (auto& [name, tensor] : first) {
     if (!tensor.is_floating_point()) continue;
-    tensor = (sum.at(name) / static_cast<double>(arguments.paths.size())).to(tensor.scalar_type());
+    tensor = (sum.at(name) / static_cast<double>(arguments.paths.size())).to(types.at(name));
   }
   return first;
 }
 
-// The name of the model, which only a run knows by itself.
+// The name of the model, which only a run knows by itself; empty for a bare file without --model.
 std::string model_of(const ExportArguments& arguments) {
-  if (!arguments.model.empty()) return canonical_model_name(arguments.model);
-  if (is_run_path(arguments.paths[0])) {
-    return locate(arguments.paths[0], arguments.checkpoint).run.config().model.name;
+  if (!is_run_path(arguments.paths[0])) {
+    return arguments.model.empty() ? "" : canonical_model_name(arguments.model);
   }
-  throw ConfigError(
-      fmt::format("{} does not say which model it is: give --model NAME", arguments.paths[0]));
-}
-
-// Under torchvision's names. Its residual networks have the same as timm's.
-TensorMap for_torchvision(const std::string& model, const TensorMap& weights) {
-  const std::set<std::string> same = {"resnet18", "resnet34", "resnet50", "resnet101",
-                                      "wide_resnet50_2"};
-  if (same.contains(model)) return weights;
-  const std::vector<std::string> publishers = publishers_of(model);
-  if (std::find(publishers.begin(), publishers.end(), "torchvision") == publishers.end()) {
-    throw ConfigError(fmt::format("--to torchvision: it has no {} whose names are known", model));
+  if (!arguments.model.empty()) {
+    throw ConfigError(arguments.paths[0] +
+                      " is a run, which brings its own model: leave --model out");
   }
-  return to_publisher(model, "torchvision", weights);
+  return locate(arguments.paths[0], arguments.run.checkpoint).run.config().model.name;
 }
 
 void export_weights(const ExportArguments& arguments) {
-  if (std::filesystem::exists(arguments.out)) {
-    throw ConfigError(arguments.out + " is already there: remove it or choose another name");
+  refuse_existing(arguments.out);
+  if (!arguments.out.ends_with(".safetensors")) {
+    throw ConfigError(fmt::format(
+        "--out {}: what is written is safetensors; call it {}", arguments.out,
+        std::filesystem::path(arguments.out).replace_extension(".safetensors").string()));
+  }
+  const std::string model = model_of(arguments);
+  if (arguments.to == "torchvision" && model.empty()) {
+    throw ConfigError(
+        fmt::format("{} does not say which model it is: give --model NAME", arguments.paths[0]));
   }
   TensorMap weights = averaged(arguments);
   std::vector<std::string> left_out;
@@ -155,9 +167,11 @@ void export_weights(const ExportArguments& arguments) {
     if (!arguments.keep_shadows && is_extra_shadow(name)) left_out.push_back(name);
   }
   for (const std::string& name : left_out) weights.erase(name);
-  if (arguments.to == "torchvision") weights = for_torchvision(model_of(arguments), weights);
+  if (arguments.to == "torchvision") weights = to_publisher(model, "torchvision", weights);
   write_safetensors(arguments.out, weights);
   fmt::print("{}: {} tensors\n", arguments.out, weights.size());
+  if (model.empty())
+    fmt::print("names as in the file; --model NAME translates other publishers'\n");
   if (!left_out.empty()) {
     fmt::print("left out, not in the published architecture (--keep-shadows keeps them): {}\n",
                fmt::join(left_out, ", "));
@@ -204,6 +218,7 @@ torch::Tensor read_input(const std::string& path) {
 }
 
 void forward(const ForwardArguments& arguments) {
+  refuse_existing(arguments.out);
   const torch::NoGradGuard no_grad;
   const torch::Tensor images = read_input(arguments.input);
   const std::unique_ptr<Model> model = make_model(arguments, images);
@@ -246,17 +261,13 @@ void add_export_command(CLI::App& app) {
   command->add_option("paths", arguments->paths, "Run folders, checkpoints or weight files")
       ->required();
   command->add_option("--out", arguments->out, "File to write (.safetensors)")->required();
-  command->add_option("--checkpoint", arguments->checkpoint, "Of runs: best, last or a name")
-      ->capture_default_str();
-  command
-      ->add_option("--weights", arguments->weights,
-                   "Of runs: raw, ema, or auto, whichever scored better")
-      ->check(CLI::IsMember({"auto", "raw", "ema"}))
-      ->capture_default_str();
+  arguments->run.add_to(*command);
   command->add_option("--to", arguments->to, "Whose names the tensors get")
       ->check(CLI::IsMember({"timm", "torchvision"}))
       ->capture_default_str();
-  command->add_option("--model", arguments->model, "Of bare weight files: the model's name, to translate other publishers' names");
+  command->add_option(
+      "--model", arguments->model,
+      "Of bare weight files: the model's name, to translate other publishers' names");
   command->add_flag("--keep-shadows", arguments->keep_shadows,
                     "Also the shadow heads and tokens that no published architecture has");
   command->callback([=] { export_weights(*arguments); });
@@ -278,7 +289,11 @@ void add_forward_command(CLI::App& app) {
       ->add_option("--input", arguments->input,
                    "safetensors file with 'input', Float [N, C, H, W], normalised")
       ->required();
-  command->add_option("--output,--out", arguments->out, "safetensors file to write")->required();
+  command
+      ->add_option("--out", arguments->out,
+                   "safetensors file to write: logits (of the class head), "
+                   "shadow_logits.N, pooled")
+      ->required();
   command->add_flag("--features", arguments->features, "Also every stage");
   command->callback([=] { forward(*arguments); });
 }

@@ -27,6 +27,11 @@ int64_t largest_divisor(int64_t number, int64_t limit) {
 }
 
 void check_model(const Config& c, const Checker& check) {
+  check.require(
+      !c.model.init_from.empty() || (c.model.init_strict && c.model.init_head == "file"),
+      "model.init_from",
+      "model.init_strict and init_head say how model.init_from is taken over, and there is "
+      "none: set model.init_from, or leave them out");
   if (!c.model.is_vit()) return;
   const vit::VitOptions& o = c.model.vit;
   check.require(o.img_size % o.patch_size == 0, "model.patch_size",
@@ -106,6 +111,18 @@ void check_terms(const Config& c, const Checker& check) {
   }
 }
 
+void check_sskd(const Config& c, const Checker& check) {
+  const std::string &task = c.distill.sskd.task, &views = c.augment.pretext;
+  check.require(c.teachers.size() == 1, "teacher",
+                "distill.method = \"sskd\" takes one teacher, got {}", c.teachers.size());
+  check.require(views != "none", "augment.pretext",
+                "distill.method = \"sskd\" needs three transformed views of each image: set "
+                "augment.pretext, for example to \"rotation\"");
+  check.require(
+      task == "contrastive" || task == "exemplar" || task == views, "distill.pretext_task",
+      "distill.pretext_task = \"{0}\" needs augment.pretext = \"{0}\", got \"{1}\"", task, views);
+}
+
 void check_distill(const Config& c, const Checker& check) {
   const DistillOptions& o = c.distill;
   const size_t teachers = c.teachers.size();
@@ -134,6 +151,7 @@ void check_distill(const Config& c, const Checker& check) {
                   "nothing trains the student: set distill.task_weight above 0");
     return;
   }
+  if (o.method == "sskd") return check_sskd(c, check);
   const bool shake = o.method == "shake";
   const bool needs_teacher = !shake || o.inherit != "none" || o.direct_weight > 0.0;
   check.require(!needs_teacher || teachers > 0, "distill",

@@ -299,7 +299,8 @@ template <class V>
 void fields(V&& visit, Like<DistillOptions> auto& o) {
   visit("preset", o.preset, one_of(distill_presets()),
         "Sets the defaults of every field below; see docs/losses.md");
-  visit("method", o.method, one_of({"none", "deit_soft", "deit_hard", "shake"}), "The objective");
+  visit("method", o.method, one_of({"none", "deit_soft", "deit_hard", "shake", "sskd"}),
+        "The objective");
   visit("temperature", o.temperature, positive(), "Of every KL term");
   visit("kl_scale", o.kl_scale, one_of({"batchmean", "numel"}),
         "KL summed over classes / B, or / (B * C) as DeiT's code does");
@@ -308,7 +309,7 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
         "shake: shadow head on the student (paper, ViT) or branch on the frozen teacher (public "
         "code)");
   visit("task_weight", o.task_weight, at_least(0),
-        "none, shake: loss of the class head with the labels");
+        "none, shake, sskd: loss of the class head with the labels");
   visit("student_mutual_weight", o.student_mutual_weight, at_least(0),
         "shake: KL(class <- shadow)");
   visit("reverse_weight", o.reverse_weight, at_least(0), "shake: KL(shadow <- class)");
@@ -320,6 +321,22 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
   visit("direct_weight", o.direct_weight, at_least(0), "shake: KL(class <- teacher)");
   visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm"}),
         "shake: standardise all logits over classes, times 3.1415 (public code)");
+  visit("pretext_task", o.sskd.task, one_of({"contrastive", "rotation", "jigsaw", "exemplar"}),
+        "sskd: what the views are for (augment.pretext makes them)");
+  visit("kd_weight", o.sskd.kd_weight, at_least(0), "sskd: KL of the normal images' logits");
+  visit("transform_weight", o.sskd.transform_weight, at_least(0),
+        "sskd: KL of the transformed images' logits");
+  visit("pretext_weight", o.sskd.pretext_weight, at_least(0), "sskd: KL of the task's scores");
+  visit("pretext_temperature", o.sskd.pretext_temperature, positive(),
+        "sskd: of the task's scores; cosines want 0.5, the classifiers' logits up to 4");
+  visit("transform_ratio", o.sskd.transform_ratio, share(),
+        "sskd: share of the transformed images kept of those that the teacher gets wrong");
+  visit("pretext_ratio", o.sskd.pretext_ratio, share(), "sskd: the same for the task");
+  visit("fit_epochs", o.sskd.fit_epochs, at_least(0),
+        "sskd: fit of the teacher's head before the training");
+  visit("fit_lr", o.sskd.fit_lr, at_least(0), "sskd: its learning rate; 0: the training's");
+  visit("fit_milestones", o.sskd.fit_milestones, at_least(0),
+        "sskd: epochs of the fit at which the rate drops to a tenth");
   visit("headline", o.headline, one_of({"class", "mean"}),
         "Whose top-1 is the run's: the class head (SHAKE) or the mean of all heads (DeiT)");
 }

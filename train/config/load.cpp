@@ -320,7 +320,8 @@ void derive(LoadedConfig& loaded) {
   if (c.optim.name == "lamb" && !sources.is_set("optim.eps")) c.optim.eps = 1e-6;  // timm's
   const bool several_heads = c.distill.method == "shake" && c.distill.shadow == "student";
   const int64_t heads = several_heads ? std::max<int64_t>(1, teachers) : 1;
-  if (c.distill.method != "none" && c.distill.shadow == "student" &&
+  const bool wants_heads = c.distill.method == "shake" || c.distill.method.starts_with("deit");
+  if (wants_heads && c.distill.shadow == "student" &&
       !sources.is_set("model.num_shadow_heads")) {
     (c.model.is_vit() ? c.model.vit.num_shadow_heads : c.model.cnn.num_shadow_heads) = heads;
   }

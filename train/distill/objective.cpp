@@ -2,6 +2,7 @@
 
 #include "train/distill/deit.h"
 #include "train/distill/shake.h"
+#include "train/distill/sskd.h"
 #include "train/distill/task_loss.h"
 #include "train/distill/term.h"
 
@@ -54,20 +55,47 @@ class ComposedObjective : public Objective {
 
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput> teachers) override {
-    static const ModelOutput kNone;
     Loss loss = base_->compute(batch, student, teachers);
     for (const WeightedTerm& term : terms_) {
-      const auto index = static_cast<size_t>(term.options.teacher);
-      const ModelOutput& teacher = index < teachers.size() ? teachers[index] : kNone;
       loss.add(term.options.method, term.weight_at(batch.epoch), [&] {
-        return term.term->loss({batch, student, teacher});
+        return term.term->loss({batch, student, teacher_of(term, teachers)});
       });
     }
     return loss;
   }
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
 
+  std::vector<Fit> fits() const override {
+    std::vector<Fit> fits = base_->fits();
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      const auto fit = terms_[i].term->fit();
+      if (fit) fits.push_back({fit_name(i), fit->epochs, fit->lr, {}, fit->trains_student});
+    }
+    return fits;
+  }
+
+  torch::Tensor fit_loss(const Fit& fit, const Batch& batch, const ModelOutput& student,
+                         std::span<const ModelOutput> teachers) override {
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      if (fit.name != fit_name(i)) continue;
+      return terms_[i].term->fit_loss({batch, student, teacher_of(terms_[i], teachers)});
+    }
+    return base_->fit_loss(fit, batch, student, teachers);
+  }
+
  private:
+  std::string fit_name(size_t term) const {
+    const std::string& method = terms_[term].options.method;
+    return term == 0 ? method : fmt::format("{}_{}", method, term);
+  }
+
+  static const ModelOutput& teacher_of(const WeightedTerm& term,
+                                       std::span<const ModelOutput> teachers) {
+    static const ModelOutput kNone;
+    const auto index = static_cast<size_t>(term.options.teacher);
+    return index < teachers.size() ? teachers[index] : kNone;
+  }
+
   std::unique_ptr<Objective> base_;
   std::vector<WeightedTerm> terms_;
   std::shared_ptr<torch::nn::Module> modules_;
@@ -76,6 +104,7 @@ class ComposedObjective : public Objective {
 std::unique_ptr<Objective> make_base(const DistillOptions& distill, const LossOptions& loss,
                                      const Setting& setting) {
   if (distill.method == "none") return std::make_unique<TaskObjective>(distill, loss);
+  if (distill.method == "sskd") return std::make_unique<SskdObjective>(distill, loss, setting);
   if (distill.method != "shake") return std::make_unique<DeitObjective>(distill, loss);
   std::vector<ShadowBranch> branches;
   if (distill.shadow == "teacher") {

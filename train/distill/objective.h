@@ -48,6 +48,21 @@ class Objective {
   // What the objective trains besides the student (a teacher-side shadow branch, say), for the
   // optimiser and the checkpoint; null if nothing.
   virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
+
+  // A fit before the training (of the teacher's projection head, of a paraphraser): the loop runs
+  // fits() in order, each on what of module() gets gradients, and on the student with
+  // trains_student. The teacher is frozen throughout.
+  struct Fit {
+    std::string name;
+    double epochs = 0.0, lr = 0.0;        // lr 0: the training's
+    std::vector<double> milestones = {};  // epochs at which the rate drops to a tenth
+    bool trains_student = false;
+  };
+  virtual std::vector<Fit> fits() const { return {}; }
+  virtual torch::Tensor fit_loss(const Fit& fit, const Batch&, const ModelOutput& /*student*/,
+                                 std::span<const ModelOutput> /*teachers*/) {
+    TORCH_CHECK(false, "no fit ", fit.name);
+  }
 };
 
 // A network as an objective may look at it when it is built.

@@ -38,9 +38,24 @@ struct TermOptions {
   double fit_lr = 0.0;              // its learning rate; 0: the training's
 };
 
+// SSKD's own; its cross-entropy's weight and the temperature of the logits are task_weight and
+// temperature of DistillOptions.
+struct SskdOptions {
+  std::string task = "contrastive";  // or "rotation", "jigsaw", "exemplar"
+  double kd_weight = 0.9;            // of the logits of normal images
+  double transform_weight = 2.7;     // of the logits of transformed images
+  double pretext_weight = 10.0;      // of the self-supervised task
+  double pretext_temperature = 0.5;  // of its scores
+  double transform_ratio = 1.0;      // share of the teacher's wrong rows that are kept
+  double pretext_ratio = 0.75;       // the same of the self-supervised task
+  double fit_epochs = 60.0;          // of the teacher's head, before the training
+  double fit_lr = 0.05;              // 0: the training's
+  std::vector<double> fit_milestones = {30.0, 45.0};  // epochs at which it drops to a tenth
+};
+
 struct DistillOptions {
   std::string preset = "none";
-  std::string method = "none";  // "none", "deit_soft", "deit_hard", "shake"
+  std::string method = "none";  // "none", "deit_soft", "deit_hard", "shake", "sskd"
   double temperature = 4.0;
   std::string kl_scale = "batchmean";  // or "numel": DeiT's division by B * C
   double alpha = 0.5;                  // deit_*: (1 - alpha) * base + alpha * distillation
@@ -55,7 +70,8 @@ struct DistillOptions {
   double task_weight = 1.0;         // loss of the class head with the labels; "none" and "shake"
   std::string logit_norm = "none";  // or "layer_norm": biased, no affine, times 3.1415
   std::string headline = "class";   // head whose top-1 chooses the best checkpoint
-  std::vector<TermOptions> terms;   // [[distill.terms]], added to the method's loss
+  SskdOptions sskd;
+  std::vector<TermOptions> terms;  // [[distill.terms]], added to the method's loss
 };
 
 // Sets every field that the named preset decides; false if the name is unknown.

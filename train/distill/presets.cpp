@@ -19,6 +19,11 @@ TermOptions& add_term(DistillOptions& o, const std::string& method) {
 
 void shake_paper(DistillOptions& o) { o.method = "shake"; }
 
+void sskd(DistillOptions& o) {
+  o.method = "sskd";
+  o.task_weight = 0.1;
+}
+
 const std::array kPresets = {
     Preset{"none", [](DistillOptions& o) { o.method = "none"; }},
     // Touvron et al. 2021; main.py's defaults: alpha 0.5, tau 1, KL divided by B * C.
@@ -79,6 +84,14 @@ const std::array kPresets = {
            [](DistillOptions& o) {
              o.task_weight = 0.1;
              add_term(o, "kd").weight = 0.9;
+           }},
+    // Xu et al., 2020: the weights of the public code, and those of the paper's supplement.
+    Preset{"sskd", sskd},
+    Preset{"sskd-paper",
+           [](DistillOptions& o) {
+             sskd(o);
+             o.sskd.transform_weight = 5.0;
+             o.sskd.pretext_weight = 3.0;
            }},
     // Logit standardisation (Sun et al., 2024) on KD.
     Preset{"kd-lskd",

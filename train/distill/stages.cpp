@@ -72,8 +72,9 @@ std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choic
   const size_t s = student.example.features.size(), t = teacher.example.features.size();
   if (choice == StageChoice::kLast) return {{s - 1, t - 1}};
   const bool same_kind = is_transformer(student) == is_transformer(teacher);
-  const size_t levels = same_kind ? std::min(s, t) : is_transformer(student) ? t : s;
-  for (size_t i = 0; i < std::min({levels, s, t}); ++i) {
+  const size_t wanted = same_kind ? std::min(s, t) : is_transformer(student) ? t : s;
+  const size_t levels = std::min({wanted, s, t});  // a transformer may have fewer blocks
+  for (size_t i = 0; i < levels; ++i) {
     pairs.push_back({level(student, i, levels), level(teacher, i, levels)});
   }
   if (choice == StageChoice::kAll) return pairs;

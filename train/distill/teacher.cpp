@@ -30,10 +30,7 @@ ModelOutput Teacher::forward(const torch::Tensor& images) {
     x = at::_upsample_bicubic2d_aa(x, {image_size_, image_size_}, /*align_corners=*/false);
   }
   ModelOutput output = model_->forward(x);
-  if (answers_by_mean_) {
-    for (const torch::Tensor& shadow : output.shadow_logits) output.logits = output.logits + shadow;
-    output.logits = output.logits / static_cast<double>(output.shadow_logits.size() + 1);
-  }
+  if (answers_by_mean_) output.logits = mean_of_heads(output);
   output.shadow_logits.clear();
   return output;
 }

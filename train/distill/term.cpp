@@ -11,9 +11,34 @@ struct Row {
   std::unique_ptr<Term> (*make)(const TermContext&);
 };
 
-TermOptions weighted(double weight) {
+constexpr bool kNoTeacher = false;
+
+TermOptions weighted(double weight, double temperature = 4.0) {
   TermOptions options;
   options.weight = weight;
+  options.temperature = temperature;
+  return options;
+}
+
+TermOptions factor_transfer() {
+  TermOptions options = weighted(200.0);
+  options.fit_lr = 0.01;  // of the paraphraser
+  return options;
+}
+
+TermOptions dkd_defaults() {
+  TermOptions options;
+  options.beta = 8.0;
+  options.warmup_epochs = 20.0;
+  options.warmup_from_zero = false;
+  return options;
+}
+
+// The official scripts' weight for most pairs: 8 for ShuffleV2, 0.6 for R20 <- R56, 1 for R32.
+TermOptions review_kd_defaults() {
+  TermOptions options = weighted(5.0);
+  options.warmup_epochs = 20.0;
+  options.warmup_from_zero = true;
   return options;
 }
 
@@ -24,6 +49,33 @@ const std::vector<Row>& rows() {
       {{"kd", weighted(1.0), {"head", "temperature", "logit_norm"}}, make_kd},
       {{"fitnet", weighted(100.0), {"student_stages", "teacher_stages"}}, make_fitnet},
       {{"at", weighted(1000.0), {"student_stages", "teacher_stages"}}, make_at},
+      {{"review_kd", review_kd_defaults(), {"student_stages", "teacher_stages", "mid_channels"}},
+       make_review_kd},
+      {{"sp", weighted(3000.0), {"student_stages", "teacher_stages"}}, make_sp},
+      {{"nst", weighted(50.0), {"student_stages", "teacher_stages"}}, make_nst},
+      {{"fsp",
+        weighted(0.0),  // the fit is all that it does, as for ab
+        {"student_stages", "teacher_stages", "fit_epochs", "fit_lr"}},
+       make_fsp},
+      {{"ab", weighted(0.0), {"student_stages", "teacher_stages", "fit_epochs", "fit_lr"}},
+       make_ab},
+      {{"ft",
+        factor_transfer(),
+        {"student_stages", "teacher_stages", "paraphrase_rate", "fit_epochs", "fit_lr"}},
+       make_ft},
+      {{"cc", weighted(0.02), {"embed_dim"}}, make_cc},
+      {{"rkd", weighted(1.0), {"distance_weight", "angle_weight"}}, make_rkd},
+      {{"pkt", weighted(30000.0), {}}, make_pkt},
+      {{"vid", weighted(1.0), {"student_stages", "teacher_stages"}}, make_vid},
+      {{"ofd", weighted(1e-3), {"student_stages", "teacher_stages"}}, make_ofd},
+      {{"dkd", dkd_defaults(), {"head", "temperature", "alpha", "beta"}}, make_dkd},
+      {{"dist", weighted(2.0), {"head", "temperature", "alpha", "beta"}}, make_dist},
+      {{"crd",
+        weighted(0.8),
+        {"embed_dim", "negatives", "nce_temperature", "bank_momentum", "positives"}},
+       make_crd},
+      {{"dml", weighted(1.0, /*temperature=*/1.0), {"peers", "temperature"}, kNoTeacher}, make_dml},
+      {{"one", weighted(1.0, /*temperature=*/3.0), {"temperature"}, kNoTeacher}, make_one},
   };
   return table;
 }

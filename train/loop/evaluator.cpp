@@ -8,12 +8,13 @@ namespace {
 constexpr int kBins = 15;
 
 // Classes that come before the label's: those with a larger logit, and of equal ones (bf16 has
-// many) those with a smaller index. [B]
+// many) those with a smaller index; all of them where a logit is not finite. [B]
 torch::Tensor rank_of(const torch::Tensor& logits, const torch::Tensor& labels) {
   const torch::Tensor label = labels.unsqueeze(1), mine = logits.gather(1, label);
   const torch::Tensor classes = torch::arange(logits.size(1), labels.options()).unsqueeze(0);
   const torch::Tensor tied_before = logits.eq(mine).logical_and(classes.lt(label));
-  return logits.gt(mine).logical_or(tied_before).sum(1);
+  const torch::Tensor rank = logits.gt(mine).logical_or(tied_before).sum(1);
+  return rank.masked_fill(logits.isfinite().all(1).logical_not(), logits.size(1));
 }
 
 // Sums over the images of one head.
@@ -35,6 +36,7 @@ struct HeadSums {
     const auto* p = top.const_data_ptr<double>();
     const auto* ok = hit1.const_data_ptr<bool>();
     for (int64_t i = 0; i < top.numel(); ++i) {
+      if (std::isnan(p[i])) continue;
       const int bin = std::clamp(static_cast<int>(p[i] * kBins), 0, kBins - 1);
       confidence[bin] += p[i];
       right[bin] += ok[i] ? 1.0 : 0.0;
@@ -61,14 +63,14 @@ std::vector<std::pair<std::string, torch::Tensor>> heads_of(const ModelOutput& o
   const torch::Tensor z = output.logits.to(torch::kFloat32);
   std::vector<std::pair<std::string, torch::Tensor>> heads = {{"class", z}};
   if (output.shadow_logits.empty()) return heads;
-  torch::Tensor sum = z;
+  ModelOutput wide{z, {}, {}, {}};
   const bool several = output.shadow_logits.size() > 1;
   for (size_t i = 0; i < output.shadow_logits.size(); ++i) {
     const torch::Tensor shadow = output.shadow_logits[i].to(torch::kFloat32);
     heads.emplace_back(several ? fmt::format("shadow_{}", i) : "shadow", shadow);
-    sum = sum + shadow;
+    wide.shadow_logits.push_back(shadow);
   }
-  heads.emplace_back("mean", sum / static_cast<double>(output.shadow_logits.size() + 1));
+  heads.emplace_back("mean", mean_of_heads(wide));
   return heads;
 }
 

@@ -37,24 +37,30 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
   rule.strict = config.model.init_strict;
   rule.new_head = config.model.init_head == "new";
   if (config.model.pos_embed_resize == "deit") rule.pos_embed = vit::PosEmbedResize::kDeit;
+  const std::string where = fmt::format(
+      "{}model.init_from = \"{}\": ", sources.at("model.init_from"), config.model.init_from);
+  WeightFile file;
   try {
-    const LoadReport load = load_weights(*model, read_weights(config.model.init_from), rule);
-    notes.push_back(
-        fmt::format("init from {}: {} tensors taken", config.model.init_from, load.loaded));
+    file = read_weights(config.model.init_from);
+  } catch (const Error& error) {
+    throw ConfigError(where + error.what());
+  }
+  try {
+    const LoadReport load = load_weights(*model, file, rule);
+    notes.push_back(fmt::format("init from {}{}: {} tensors taken", config.model.init_from,
+                                file.wrapper.empty() ? "" : ", " + file.wrapper, load.loaded));
     const auto list = [&](const char* what, const std::vector<std::string>& names) {
       if (!names.empty()) notes.push_back(fmt::format("  {}: {}", what, fmt::join(names, ", ")));
     };
     list("resized", load.resized);
     list("fresh", load.fresh);
     list("in the file only", load.unused);
-  } catch (const c10::Error& error) {
-    throw ConfigError(fmt::format("{}model.init_from = \"{}\": {}", sources.at("model.init_from"),
-                                  config.model.init_from, error.what_without_backtrace()));
   } catch (const Error& error) {
-    throw ConfigError(fmt::format(
-        "{}model.init_from = \"{}\": {}\nmodel.init_head = \"new\" leaves the file's class heads "
-        "out, model.init_strict = false whatever only one side has",
-        sources.at("model.init_from"), config.model.init_from, error.what()));
+    throw ConfigError(where + error.what() +
+                      "\nmodel.init_head = \"new\" leaves the file's class heads out, "
+                      "model.init_strict = false what only one side has");
+  } catch (const c10::Error& error) {
+    throw ConfigError(where + error.what_without_backtrace());
   }
   return model;
 }
@@ -87,7 +93,9 @@ SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
   ModelOptions model = named_model(options.model);
   model.in_chans = config.model.in_chans;
   model.vit.img_size = saved.input.image_size;
-  saved.model = open_model_file(options.path, model);
+  std::string wrapper;
+  saved.model = open_model_file(options.path, model, &wrapper);
+  if (!wrapper.empty()) saved.description += ", " + wrapper;
   return saved;
 }
 
@@ -164,17 +172,54 @@ void build_objective(Parts& parts, const Config& config, const Sources& sources)
   }
 }
 
-void build_optimizer(Parts& parts, const Config& config) {
-  std::vector<ParamGroup> groups = make_param_groups(parts.model->module(), config.optim);
-  if (const auto module = parts.objective->module()) {
-    OptimOptions flat = config.optim;
-    flat.layer_decay = 1.0;  // the objective's modules are no layers of the student
-    for (ParamGroup& group : make_param_groups(*module, flat)) {
-      group.label = "objective." + group.label;
-      for (std::string& name : group.names) name = "objective." + name;
+std::vector<ParamGroup> objective_groups(Parts& parts, const OptimOptions& options) {
+  OptimOptions flat = options;
+  flat.layer_decay = 1.0;  // the objective's modules are no layers of the student
+  std::vector<ParamGroup> groups;
+  const auto module = parts.objective->module();
+  if (!module) return groups;
+  for (ParamGroup& group : make_param_groups(*module, flat)) {
+    group.label = "objective." + group.label;
+    for (std::string& name : group.names) name = "objective." + name;
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+// SGD with momentum, as the papers fit; the rate drops to a tenth at each milestone.
+Phase make_fit(Parts& parts, const Objective::Fit& fit, const Config& config) {
+  OptimOptions options = config.optim;
+  options.name = "sgd";
+  options.momentum = 0.9;
+  options.nesterov = false;
+  ScheduleOptions schedule;
+  schedule.name = "multistep";
+  schedule.warmup = Duration::epochs(0);
+  for (const double milestone : fit.milestones) {
+    schedule.milestones.push_back(Duration::epochs(milestone));
+  }
+  const double lr = fit.lr > 0.0 ? fit.lr : scaled_lr(config.optim, config.train.batch_size);
+  std::vector<ParamGroup> groups = objective_groups(parts, options);
+  if (fit.trains_student) {
+    for (ParamGroup& group : make_param_groups(parts.model->module(), options)) {
       groups.push_back(std::move(group));
     }
   }
+  const Duration length = Duration::epochs(fit.epochs);
+  Phase phase;
+  phase.fit = fit;
+  phase.end = parts.math.steps(length);
+  phase.optimizer = make_optimizer(options, std::move(groups));
+  phase.schedule = std::make_unique<Schedule>(schedule, lr, length, parts.math);
+  parts.notes.push_back(fmt::format("first a fit, {}: {} steps at lr {:.3g}{}", fit.name, phase.end,
+                                    lr, fit.trains_student ? ", of the student, too" : ""));
+  return phase;
+}
+
+Phase make_training(Parts& parts, const Config& config) {
+  std::vector<ParamGroup> groups = make_param_groups(parts.model->module(), config.optim);
+  for (ParamGroup& group : objective_groups(parts, config.optim))
+    groups.push_back(std::move(group));
   for (const ParamGroup& group : groups) {
     int64_t count = 0;
     for (const torch::Tensor& parameter : group.params) count += parameter.numel();
@@ -182,10 +227,26 @@ void build_optimizer(Parts& parts, const Config& config) {
                                       group.label, group.names.size(), count, group.weight_decay,
                                       group.lr_scale));
   }
-  parts.optimizer = make_optimizer(config.optim, std::move(groups));
-  parts.schedule =
+  Phase phase;
+  phase.end = parts.math.steps(config.train.duration);
+  phase.optimizer = make_optimizer(config.optim, std::move(groups));
+  phase.schedule =
       std::make_unique<Schedule>(config.schedule, scaled_lr(config.optim, config.train.batch_size),
                                  config.train.duration, parts.math);
+  return phase;
+}
+
+void build_phases(Parts& parts, const Config& config) {
+  for (const Objective::Fit& fit : parts.objective->fits()) {
+    if (fit.epochs > 0.0) parts.phases.push_back(make_fit(parts, fit, config));
+  }
+  parts.phases.push_back(make_training(parts, config));
+  parts.total_steps = 0;
+  for (Phase& phase : parts.phases) {
+    phase.begin = parts.total_steps;
+    phase.end += phase.begin;
+    parts.total_steps = phase.end;
+  }
 }
 
 // What only the size of the training set can tell.
@@ -325,7 +386,7 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.model->module().to(parts.device);
   build_teachers(parts, config, loaded.sources);
   build_objective(parts, config, loaded.sources);
-  build_optimizer(parts, config);
+  build_phases(parts, config);
   if (config.train.ema_decay > 0.0) {
     std::unique_ptr<Model> average = create_model(config.model);
     average->module().to(parts.device);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "train/config/load.h"
@@ -16,19 +17,29 @@
 
 namespace umbra {
 
+// A stretch of the run with an optimiser of its own: a fit that the objective wants first, or, the
+// last one, the training.
+struct Phase {
+  std::optional<Objective::Fit> fit;  // none: the training
+  int64_t begin = 0, end = 0;         // steps of the run
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Schedule> schedule;
+
+  double lr(int64_t step) const { return schedule->lr(step - begin); }
+};
+
 struct Parts {
   torch::Device device = torch::kCPU;
   torch::ScalarType precision = torch::kFloat32;
   std::shared_ptr<const Dataset> train_set, eval_set;
   StepMath math;
-  int64_t total_steps = 0;
+  int64_t total_steps = 0;  // of all phases
 
   std::unique_ptr<Model> model;
   std::vector<std::unique_ptr<Teacher>> teachers;
   std::unique_ptr<Objective> objective;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<Schedule> schedule;
-  std::unique_ptr<Ema> ema;  // null unless train.ema_decay > 0
+  std::vector<Phase> phases;  // in their order, the training last
+  std::unique_ptr<Ema> ema;   // null unless train.ema_decay > 0
 
   std::vector<std::string> notes;  // for the log: what was built, and from what
 };

@@ -34,18 +34,21 @@ std::string choose_group(const nlohmann::json& state, const std::string& weights
 RunLock::RunLock(const fs::path& folder)
     : handle_(open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
   if (handle_ >= 0 && flock(handle_, LOCK_EX | LOCK_NB) == 0) return;
+  const int error = errno;
   if (handle_ >= 0) close(handle_);
-  throw Error(
-      fmt::format("another process is training in {}: wait for it, or stop it", folder.string()));
+  if (error == EWOULDBLOCK) {
+    throw Error(
+        fmt::format("another process is training in {}: wait for it, or stop it", folder.string()));
+  }
+  throw Error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(error)));
 }
 
 RunLock::~RunLock() { close(handle_); }
 
 Located locate(const fs::path& path, const std::string& checkpoint) {
   if (fs::exists(path / "state.json")) {
-    // A trailing slash would make the folder its own parent.
-    const fs::path folder = path.has_filename() ? path : path.parent_path();
-    return {RunFolder(fs::absolute(folder).parent_path().parent_path()), folder};
+    const fs::path folder = fs::canonical(path);
+    return {RunFolder(folder.parent_path().parent_path()), folder};
   }
   const RunFolder run(path);
   return {run, run.checkpoints().resolve(checkpoint)};
@@ -84,6 +87,7 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   saved.description =
       fmt::format("{}, {}, {}", located.run.path().string(), located.checkpoint.filename().string(),
                   group == "ema" ? "ema" : "raw");
+  saved.view = config.augment;
   saved.input = {config.augment.mean, config.augment.std, config.augment.image_size};
   saved.answers_by_mean = config.distill.headline == "mean";
   saved.class_names = state.value("class_names", std::vector<std::string>{});
@@ -92,12 +96,12 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   return saved;
 }
 
-TensorMap read_weights(const std::string& path) {
-  if (!is_run_path(path)) return peel_prefixes(read_weight_file(path));
+WeightFile read_weights(const std::string& path) {
+  if (!is_run_path(path)) return open_weight_file(path);
   const Located located = locate(path, "best");
   const std::string group =
       choose_group(read_checkpoint_state(located.checkpoint), "auto", located.checkpoint);
-  return read_checkpoint(located.checkpoint, {group}).tensors.at(group);
+  return {read_checkpoint(located.checkpoint, {group}).tensors.at(group), {}, ""};
 }
 
 }  // namespace umbra

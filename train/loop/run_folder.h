@@ -58,6 +58,7 @@ struct SavedModel {
   std::unique_ptr<Model> model;
   std::string description;  // "runs/teacher, step-00004200, ema"
   InputForm input;
+  augment::AugmentOptions view;          // the evaluation's, of a run
   bool answers_by_mean = false;          // its headline is the mean of all heads, as DeiT's
   std::vector<std::string> class_names;  // empty if not known
 };
@@ -72,6 +73,6 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
 bool is_run_path(const std::string& path);
 
 // The tensors of a run (best checkpoint, auto weights), a checkpoint folder or a weight file.
-TensorMap read_weights(const std::string& path);
+WeightFile read_weights(const std::string& path);
 
 }  // namespace umbra

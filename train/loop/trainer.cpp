@@ -84,10 +84,11 @@ Json Trainer::fit(const StopSignal& stop) {
 
   while (step_ < parts_.total_steps) {
     const Clock::time_point start = Clock::now();
+    enter_phase();
     torch::manual_seed(augment::seed_of(
         {static_cast<uint64_t>(config_.run.seed), Purpose::kModel, static_cast<uint64_t>(step_)}));
     const RawBatch batch = next_batch();  //  1. next batch
-    parts_.optimizer->zero_grad();
+    phase_->optimizer->zero_grad();
     const std::vector<RawBatch> pieces = split(batch);
     for (size_t i = 0; i < pieces.size(); ++i) {
       const double weight =
@@ -95,7 +96,7 @@ Json Trainer::fit(const StopSignal& stop) {
       learn(pieces[i], static_cast<int64_t>(i), weight);  //  2.-6. mix, teachers, student,
     }                                                     //        objective, backward
     update();                                             //  7. update
-    if (parts_.ema) parts_.ema->update(step_);            //  8. EMA
+    if (parts_.ema && !phase_->fit) parts_.ema->update(step_ - phase_->begin);  //  8. EMA
     ++step_;
     interval_.end_step(batch.samples(), seconds_since(start), data_seconds_);
     log(start);         //  9. log
@@ -105,6 +106,21 @@ Json Trainer::fit(const StopSignal& stop) {
   const Json result = summary();
   write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
   return result;
+}
+
+// Fits that the objective wants come first; then the training.
+void Trainer::enter_phase() {
+  const Phase* before = phase_;
+  for (const Phase& phase : parts_.phases) {
+    phase_ = &phase;
+    if (step_ < phase.end) break;
+  }
+  if (phase_ == before) return;
+  if (phase_->fit) log_->info(fmt::format("fit {}", phase_->fit->name));
+  if (phase_->begin == 0 || step_ != phase_->begin) return;
+  for (const Phase& phase : parts_.phases) phase.optimizer->zero_grad();  // of what is frozen now
+  if (parts_.ema) parts_.ema->restart();
+  log_->info(phase_->fit ? "the fit is done" : "the fit is done: training starts");
 }
 
 RawBatch Trainer::next_batch() {
@@ -141,11 +157,19 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
   Loss loss;
   {
     const AutocastGuard autocast(parts_.device, parts_.precision);
-    const std::vector<ModelOutput> teachers = ask_teachers(batch);    // 3. teachers
-    const ModelOutput student = parts_.model->forward(batch.images);  // 4. student
-    loss = parts_.objective->compute(batch, student, teachers);       // 5. objective
-    if (!teachers.empty()) {
-      interval_.add("agreement", weight * share_equal(student.logits, teachers[0].logits));
+    const std::vector<ModelOutput> teachers = ask_teachers(batch);  // 3. teachers
+    ModelOutput student;
+    if (!phase_->fit || phase_->fit->trains_student) {
+      student = parts_.model->forward(batch.images);  // 4. student
+    }
+    if (phase_->fit) {
+      loss.add(phase_->fit->name, 1.0,
+               [&] { return parts_.objective->fit_loss(*phase_->fit, batch, student, teachers); });
+    } else {
+      loss = parts_.objective->compute(batch, student, teachers);  // 5. objective
+      if (!teachers.empty()) {
+        interval_.add("agreement", weight * share_equal(student.logits, teachers[0].logits));
+      }
     }
   }
   (loss.total * weight).backward();  // 6. backward
@@ -154,9 +178,9 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
 
 void Trainer::update() {
   const torch::Tensor norm =
-      clip_grad_norm(parts_.optimizer->groups(), config_.optim.clip_grad_norm);
+      clip_grad_norm(phase_->optimizer->groups(), config_.optim.clip_grad_norm);
   interval_.add("grad_norm", norm);
-  parts_.optimizer->step(parts_.schedule->lr(step_));
+  phase_->optimizer->step(phase_->lr(step_));
 }
 
 // With data.on_broken = "skip": each broken sample is named once.
@@ -181,8 +205,9 @@ void Trainer::log(Clock::time_point step_start) {
   if (!is_due(config_.log.every)) return;
   refuse_divergence();
 
-  const double lr = parts_.schedule->lr(step_ - 1);
-  Json row = {{"kind", "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
+  const double lr = phase_->lr(step_ - 1);
+  Json row = {
+      {"kind", phase_->fit ? "fit" : "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
   double loss = 0.0;
   for (const auto& [name, mean] : interval_.means()) {
     if (name == "loss") loss = mean;
@@ -214,7 +239,7 @@ void Trainer::refuse_divergence() const {
 }
 
 void Trainer::evaluate_if_due() {
-  if (is_due(config_.eval.every)) evaluate_student();
+  if (!phase_->fit && is_due(config_.eval.every)) evaluate_student();
 }
 
 void Trainer::evaluate_student() {
@@ -277,7 +302,7 @@ Checkpoint Trainer::snapshot() {
   if (const auto module = parts_.objective->module()) {
     checkpoint.tensors["objective"] = state_of(*module);
   }
-  for (const auto& [name, tensor] : parts_.optimizer->state()) {
+  for (const auto& [name, tensor] : phase_->optimizer->state()) {
     checkpoint.tensors["optimizer"].emplace(name, tensor);
   }
   checkpoint.state = {{"epoch", epoch()},
@@ -328,9 +353,13 @@ void Trainer::take_over(const Checkpoint& checkpoint) {
   if (const auto module = parts_.objective->module()) {
     load_state(*module, checkpoint.tensors.at("objective"));
   }
-  const TensorMap& optimizer = checkpoint.tensors.at("optimizer");
-  for (auto& [key, tensor] : parts_.optimizer->state()) tensor.copy_(optimizer.at(key));
   step_ = first_step_ = state.at("step");
+  // The optimiser that made the last step; a phase that starts here has a fresh one.
+  const TensorMap& optimizer = checkpoint.tensors.at("optimizer");
+  for (const Phase& phase : parts_.phases) {
+    if (step_ <= phase.begin || step_ > phase.end) continue;
+    for (auto& [key, tensor] : phase.optimizer->state()) tensor.copy_(optimizer.at(key));
+  }
   best_step_ = state.at("best_step");
   best_top1_ = state.at("best_top1");
   scores_ = state.at("scores");
@@ -391,6 +420,13 @@ void Trainer::check_teachers() {
                              {"top1", head.top1},
                              {"top5", head.top5},
                              {"loss", head.loss}});
+    if (!std::isfinite(head.loss)) {
+      throw ConfigError(
+          fmt::format("{}teacher {} gives logits that are no numbers: its weights are damaged, or "
+                      "overflow in {}",
+                      loaded_.sources.at(item_key("teacher", i, config_.teachers.size()) + ".path"),
+                      teacher.name(), config_.run.precision));
+    }
     const double expected = config_.teachers[i].expect_top1;
     if (head.top1 >= expected) continue;
     throw ConfigError(fmt::format(
@@ -436,15 +472,17 @@ bool Trainer::is_due(const Duration& every) const {
 }
 
 double Trainer::epoch() const {
-  return static_cast<double>(step_) / static_cast<double>(parts_.math.steps_per_epoch);
+  const int64_t begin = (phase_ ? *phase_ : parts_.phases.back()).begin;
+  return static_cast<double>(step_ - begin) / static_cast<double>(parts_.math.steps_per_epoch);
 }
 
 std::string Trainer::position() const {
-  const int64_t per_epoch = parts_.math.steps_per_epoch, last = std::max<int64_t>(step_ - 1, 0);
-  const auto epochs = static_cast<int64_t>(std::ceil(parts_.math.epochs(config_.train.duration)));
+  const int64_t per_epoch = parts_.math.steps_per_epoch;
+  const int64_t last = std::max<int64_t>(step_ - phase_->begin - 1, 0);
+  const int64_t epochs = (phase_->end - phase_->begin + per_epoch - 1) / per_epoch;
   const auto width = std::to_string(per_epoch).size();
-  return fmt::format("epoch {}/{} [{:>{}}/{}]", last / per_epoch + 1, epochs, last % per_epoch + 1,
-                     width, per_epoch);
+  return fmt::format("{}epoch {}/{} [{:>{}}/{}]", phase_->fit ? phase_->fit->name + " " : "",
+                     last / per_epoch + 1, epochs, last % per_epoch + 1, width, per_epoch);
 }
 
 }  // namespace umbra

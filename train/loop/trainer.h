@@ -42,6 +42,7 @@ class Trainer {
   void evaluate_if_due();
   void save_if_due(const StopSignal& stop);
 
+  void enter_phase();
   void restore(const std::string& checkpoint);
   void take_over(const Checkpoint& checkpoint);
   Checkpoint read_or_suggest(const std::string& name) const;
@@ -56,7 +57,7 @@ class Trainer {
   Forward student_forward(Model& model) const;
 
   bool is_due(const Duration& every) const;  // after the step just made
-  double epoch() const;
+  double epoch() const;                      // of the current phase
   double seconds() const;        // of training, evaluation and saving, over all processes
   std::string position() const;  // "epoch 12/300 [ 340/1251]"
 
@@ -71,6 +72,7 @@ class Trainer {
   nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
 
+  const Phase* phase_ = nullptr;       // that the current step belongs to
   int64_t broken_images_ = 0;          // skipped by this process
   int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process
   Interval interval_;

@@ -19,12 +19,19 @@ Ema::Ema(std::unique_ptr<Model> average, Model& model, double decay, bool warmup
   const auto targets = all_tensors(average_->module()), sources = all_tensors(model.module());
   TORCH_CHECK(targets.size() == sources.size(), "EMA of another architecture");
   for (size_t i = 0; i < targets.size(); ++i) {
-    targets[i].requires_grad_(false).copy_(sources[i]);
+    targets[i].requires_grad_(false);
     const bool averaged = targets[i].is_floating_point();
     (averaged ? float_average_ : other_average_).push_back(targets[i]);
     (averaged ? float_source_ : other_source_).push_back(sources[i]);
   }
+  restart();
   average_->module().eval();
+}
+
+void Ema::restart() {
+  const torch::NoGradGuard no_grad;
+  at::_foreach_copy_(float_average_, float_source_);
+  if (!other_average_.empty()) at::_foreach_copy_(other_average_, other_source_);
 }
 
 void Ema::update(int64_t step) {

@@ -17,6 +17,9 @@ class Ema {
   // min(decay, 1 - (1 + step)^(-2/3)), as in timm's ModelEmaV3.
   void update(int64_t step);
 
+  // Takes the weights of the model once more, as at the start.
+  void restart();
+
   Model& model() { return *average_; }
 
  private:

@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <span>
 
 #include <nlohmann/json.hpp>
 
 #include "train/error.h"
+#include "train/files.h"
 #include "train/weights/views.h"
 
 namespace umbra {
@@ -77,11 +77,12 @@ torch::ScalarType type_of(DType dtype) {
   TORCH_CHECK(false, "no such dtype");
 }
 
+// Empty where there is none.
 std::string_view safetensors_name(torch::ScalarType type) {
   for (const auto& [ours, torchs] : kTypes) {
-    if (torchs == type && !info_of(ours).safetensors.empty()) return info_of(ours).safetensors;
+    if (torchs == type) return info_of(ours).safetensors;
   }
-  TORCH_CHECK(false, "safetensors cannot hold ", type);
+  return "";
 }
 
 torch::Tensor copied(const TensorView& view) {
@@ -91,100 +92,130 @@ torch::Tensor copied(const TensorView& view) {
 }
 
 // A .safetensors file starts with eight bytes of length and its JSON header.
-TensorViews view_weights(std::span<const uint8_t> file) {
-  return file.size() > 8 && file[8] == '{' ? view_safetensors(file) : view_pth(file);
-}
+bool is_safetensors(std::span<const uint8_t> file) { return file.size() > 8 && file[8] == '{'; }
 
 struct Prefix {
   std::string_view text;
   bool of_all;  // or of most
 };
-constexpr std::array<Prefix, 5> kPrefixes = {{{"module.", true},
+constexpr std::array<Prefix, 7> kPrefixes = {{{"module.", true},
                                               {"_orig_mod.", true},
                                               {"student.", false},
                                               {"backbone.", false},
-                                              {"encoder.", true}}};
+                                              {"encoder.", true},
+                                              {"model.", true},
+                                              {"net.", true}}};
+
+int64_t count_with(std::string_view prefix, const TensorMap& tensors) {
+  return std::count_if(tensors.begin(), tensors.end(), [&](const auto& item) {
+    return item.first.size() > prefix.size() && item.first.starts_with(prefix);
+  });
+}
 
 bool applies(const Prefix& prefix, const TensorMap& tensors) {
-  const auto count =
-      static_cast<size_t>(std::count_if(tensors.begin(), tensors.end(), [&](const auto& item) {
-        return item.first.size() > prefix.text.size() && item.first.starts_with(prefix.text);
-      }));
-  return prefix.of_all ? count > 0 && count == tensors.size() : 2 * count > tensors.size();
+  const int64_t count = count_with(prefix.text, tensors), all = std::ssize(tensors);
+  if (count == 0) return false;
+  if (prefix.of_all) return count == all;
+  return 2 * count > all || count + count_with("teacher.", tensors) == all;
 }
 
-TensorMap peel(const TensorMap& tensors, std::string_view prefix,
-               std::vector<std::string>* others) {
+void peel(WeightFile& file, std::string_view prefix) {
   TensorMap peeled;
-  for (const auto& [name, tensor] : tensors) {
+  std::vector<std::string> beside;
+  for (const auto& [name, tensor] : file.tensors) {
     if (name.starts_with(prefix)) peeled.emplace(name.substr(prefix.size()), tensor);
   }
-  for (const auto& [name, tensor] : tensors) {
-    if (name.starts_with(prefix)) continue;
-    peeled.emplace(name, tensor);
-    if (others) others->push_back(name);
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name.starts_with(prefix) || !peeled.emplace(name, tensor).second) continue;
+    beside.push_back(name);
   }
-  return peeled;
+  file.tensors = std::move(peeled);
+  file.beside = std::move(beside);
 }
 
-// Copies the tensors of a file, as `view` finds them.
-TensorMap read_tensors(const std::string& path, TensorViews (*view)(std::span<const uint8_t>)) {
+// Calls `read` with the bytes of the file; its errors name the path.
+template <class Read>
+auto with_file(const std::string& path, Read&& read) {
   try {
     const MappedFile file(path);
-    TensorMap tensors;
-    for (const auto& [name, found] : view(file.bytes())) tensors.emplace(name, copied(found));
-    return tensors;
+    return read(file.bytes());
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", path, error.what()));
   }
 }
 
+TensorMap copied(const TensorViews& views) {
+  TensorMap tensors;
+  for (const auto& [name, view] : views) tensors.emplace(name, copied(view));
+  return tensors;
+}
+
+std::span<const uint8_t> bytes_of(const torch::Tensor& tensor) {
+  return {static_cast<const uint8_t*>(tensor.data_ptr()), tensor.nbytes()};
+}
+
 }  // namespace
 
-TensorMap read_weight_file(const std::string& path) { return read_tensors(path, view_weights); }
+WeightFile read_weight_file(const std::string& path) {
+  return with_file(path, [](std::span<const uint8_t> bytes) {
+    WeightFile file;
+    file.tensors =
+        copied(is_safetensors(bytes) ? view_safetensors(bytes) : view_pth(bytes, &file.wrapper));
+    return file;
+  });
+}
 
-TensorMap read_safetensors(const std::string& path) { return read_tensors(path, view_safetensors); }
+TensorMap read_safetensors(const std::string& path) {
+  return with_file(path,
+                   [](std::span<const uint8_t> bytes) { return copied(view_safetensors(bytes)); });
+}
 
 void write_safetensors(const std::string& path, const TensorMap& tensors) {
-  nlohmann::json header = nlohmann::json::object();
+  nlohmann::json header = {{"__metadata__", {{"format", "pt"}}}};
   std::vector<torch::Tensor> ordered;
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     ordered.push_back(tensor.detach().to(torch::kCPU).contiguous());
     const uint64_t end = offset + ordered.back().nbytes();
-    header[name] = {{"dtype", safetensors_name(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, end}}};
+    const std::string_view type = safetensors_name(tensor.scalar_type());
+    if (type.empty()) {
+      throw Error(fmt::format("{}: safetensors has no type for {} ({})", path, name,
+                              c10::toString(tensor.scalar_type())));
+    }
+    header[name] = {
+        {"dtype", type}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // aligns the data
   const uint64_t header_size = text.size();
 
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (!file) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(errno)));
-  bool ok = std::fwrite(&header_size, 8, 1, file) == 1;
-  ok = ok && std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  for (const torch::Tensor& tensor : ordered) {
-    ok = ok && std::fwrite(tensor.data_ptr(), 1, tensor.nbytes(), file) == tensor.nbytes();
-  }
-  ok = ok && std::fflush(file) == 0 && fsync(fileno(file)) == 0;
-  const int error = errno;
-  ok = std::fclose(file) == 0 && ok;
-  if (!ok) throw Error(fmt::format("{}: cannot write: {}", path, std::strerror(error)));
+  std::vector<std::span<const uint8_t>> parts = {
+      {reinterpret_cast<const uint8_t*>(&header_size), 8},
+      {reinterpret_cast<const uint8_t*>(text.data()), text.size()}};
+  for (const torch::Tensor& tensor : ordered) parts.push_back(bytes_of(tensor));
+  write_file_synced(path, parts);
 }
 
-TensorMap peel_prefixes(TensorMap tensors, std::vector<std::string>* others) {
-  if (others) others->clear();
+void peel_prefixes(WeightFile& file) {
+  // PyTorch's AveragedModel counts beside its `module.`.
+  if (count_with("module.", file.tensors) + 1 == std::ssize(file.tensors)) {
+    file.tensors.erase("n_averaged");
+  }
   for (bool again = true; again;) {
     again = false;
     for (const Prefix& prefix : kPrefixes) {
-      if (!applies(prefix, tensors)) continue;
-      tensors = peel(tensors, prefix.text, others);
+      if (!applies(prefix, file.tensors)) continue;
+      peel(file, prefix.text);
       again = true;
     }
   }
-  return tensors;
+}
+
+WeightFile open_weight_file(const std::string& path) {
+  WeightFile file = read_weight_file(path);
+  peel_prefixes(file);
+  return file;
 }
 
 }  // namespace umbra

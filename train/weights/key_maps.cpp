@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <optional>
 
 #include "train/error.h"
@@ -113,12 +112,27 @@ const Rules kTorchvisionViT = {
     {"head.", "heads.head."},
 };
 
+// The same in the files of 2022, which the published weights still are.
+const Rules kTorchvisionViT2022 = [] {
+  Rules rules = kTorchvisionViT;
+  for (Rule& rule : rules) {
+    if (rule.ours == "blocks.#.mlp.fc1.")
+      rule.theirs = "encoder.layers.encoder_layer_{i}.mlp.linear_1.";
+    if (rule.ours == "blocks.#.mlp.fc2.")
+      rule.theirs = "encoder.layers.encoder_layer_{i}.mlp.linear_2.";
+  }
+  return rules;
+}();
+
+// SSKD's MobileNetV2 has a plain classifier.
+const Rules kSskdMobileNetV2 = {{"classifier.0.", "classifier."}};
+
 struct Tongue {
   std::string_view family;  // how the model's name begins
   std::string_view publisher;
   const Rules& rules;
 };
-const std::array<Tongue, 7> kTongues = {{
+const std::array<Tongue, 9> kTongues = {{
     {"regnety_", "torchvision", kTorchvisionRegNet},
     {"convnext_", "torchvision", kTorchvisionConvNeXt},
     {"convnext_", "facebook", kFacebookConvNeXt},
@@ -126,7 +140,13 @@ const std::array<Tongue, 7> kTongues = {{
     {"tf_efficientnet_lite", "efficientnet-lite", kPackageEfficientNetLite},
     {"deit3_", "facebook", kFacebookDeit3},
     {"vit_", "torchvision", kTorchvisionViT},
+    {"vit_", "torchvision-2022", kTorchvisionViT2022},
+    {"cifar_mobilenetv2_", "sskd", kSskdMobileNetV2},
 }};
+
+// Models whose tensors have the same names at torchvision.
+constexpr std::array<std::string_view, 5> kSameAtTorchvision = {"resnet18", "resnet34", "resnet50",
+                                                                "resnet101", "wide_resnet50_2"};
 
 // torchvision's regnet_y_800mf and regnet_y_8gf are other networks than timm's, by their widths.
 constexpr std::array<std::string_view, 2> kNowhereElse = {"regnety_008", "regnety_080"};
@@ -204,6 +224,17 @@ std::vector<std::string> names_of(const TensorMap& state) {
   return names;
 }
 
+// Our names to the publisher's. One that no rule fits (a shadow head's, say) stays.
+std::map<std::string, std::string> key_map(const Tongue& tongue,
+                                           const std::vector<std::string>& names) {
+  const std::vector<std::string> through = number_blocks_through(names);
+  std::map<std::string, std::string> map;
+  for (size_t i = 0; i < names.size(); ++i) {
+    map.emplace(names[i], translate(tongue.rules, through[i]));
+  }
+  return map;
+}
+
 // Our names by the publisher's, of the publisher who knows most of the file's; or empty, if nobody
 // knows more of them than we do.
 std::map<std::string, std::string> ours_by_theirs(const std::string& model, const TensorMap& file,
@@ -214,11 +245,10 @@ std::map<std::string, std::string> ours_by_theirs(const std::string& model, cons
   };
   std::map<std::string, std::string> best;
   auto most = known(own);
-  for (const std::string& publisher : publishers_of(model)) {
+  for (const Tongue& tongue : kTongues) {
+    if (!speaks_of(tongue, model)) continue;
     std::map<std::string, std::string> names;
-    for (const auto& [ours, theirs] : key_map(model, publisher, names_of(own))) {
-      names.emplace(theirs, ours);
-    }
+    for (const auto& [ours, theirs] : key_map(tongue, names_of(own))) names.emplace(theirs, ours);
     if (known(names) > most) {
       most = known(names);
       best = std::move(names);
@@ -227,54 +257,24 @@ std::map<std::string, std::string> ours_by_theirs(const std::string& model, cons
   return best;
 }
 
-// torchvision's transformers of 2022 called the layers of an MLP otherwise than later ones.
-TensorMap with_new_names(const TensorMap& file) {
-  TensorMap renamed;
-  for (const auto& [name, tensor] : file) {
-    std::string now = name;
-    for (const auto& [old, later] :
-         {std::pair(".mlp.linear_1.", ".mlp.0."), std::pair(".mlp.linear_2.", ".mlp.3.")}) {
-      const size_t at = now.find(old);
-      if (at != std::string::npos) now.replace(at, std::strlen(old), later);
-    }
-    renamed.emplace(now, tensor);
-  }
-  return renamed;
-}
-
 }  // namespace
 
-std::vector<std::string> publishers_of(const std::string& model) {
-  std::vector<std::string> publishers;
-  for (const Tongue& tongue : kTongues) {
-    if (speaks_of(tongue, model)) publishers.emplace_back(tongue.publisher);
-  }
-  return publishers;
-}
-
-std::map<std::string, std::string> key_map(const std::string& model, const std::string& publisher,
-                                           const std::vector<std::string>& names) {
+TensorMap to_publisher(const std::string& model, const std::string& publisher,
+                       const TensorMap& state) {
+  const bool same = std::find(kSameAtTorchvision.begin(), kSameAtTorchvision.end(), model) !=
+                    kSameAtTorchvision.end();
+  if (same && publisher == "torchvision") return state;
   const auto tongue = std::find_if(kTongues.begin(), kTongues.end(), [&](const Tongue& candidate) {
     return speaks_of(candidate, model) && publisher == candidate.publisher;
   });
   if (tongue == kTongues.end()) {
-    const std::vector<std::string> others = publishers_of(model);
-    throw Error(
-        fmt::format("{} has no other names at '{}'; it has at: {}", model, publisher,
-                    others.empty() ? "nobody" : fmt::format("{}", fmt::join(others, ", "))));
+    throw Error(fmt::format("{} has no {} whose names are known", publisher, model));
   }
-  const std::vector<std::string> through = number_blocks_through(names);
-  std::map<std::string, std::string> map;
-  for (size_t i = 0; i < names.size(); ++i) {
-    map.emplace(names[i], translate(tongue->rules, through[i]));
-  }
-  return map;
-}
-
-TensorMap to_publisher(const std::string& model, const std::string& publisher,
-                       const TensorMap& state) {
   TensorMap theirs;
-  for (const auto& [ours, name] : key_map(model, publisher, names_of(state))) {
+  for (const auto& [ours, name] : key_map(*tongue, names_of(state))) {
+    if (ours == name && publisher == "torchvision") {
+      throw Error(fmt::format("torchvision's {} has no place for {}", model, ours));
+    }
     const torch::Tensor& tensor = state.at(ours);
     // torchvision's layer scale is [C, 1, 1].
     theirs[name] = name.ends_with(".layer_scale") ? tensor.reshape({-1, 1, 1}) : tensor;
@@ -282,8 +282,7 @@ TensorMap to_publisher(const std::string& model, const std::string& publisher,
   return theirs;
 }
 
-TensorMap to_ours(const std::string& model, const TensorMap& published, const TensorMap& own) {
-  const TensorMap file = with_new_names(published);
+TensorMap to_ours(const std::string& model, const TensorMap& file, const TensorMap& own) {
   const std::map<std::string, std::string> names = ours_by_theirs(model, file, own);
   TensorMap state;
   for (const auto& [theirs, tensor] : file) {
@@ -292,7 +291,9 @@ TensorMap to_ours(const std::string& model, const TensorMap& published, const Te
     const auto target = own.find(name);
     const bool same =
         target != own.end() && tensor.squeeze().sizes() == target->second.squeeze().sizes();
-    state[name] = same ? tensor.reshape(target->second.sizes()) : tensor;
+    if (!state.emplace(name, same ? tensor.reshape(target->second.sizes()) : tensor).second) {
+      throw Error(fmt::format("two tensors of the file mean {}, one of them {}", name, theirs));
+    }
   }
   return state;
 }

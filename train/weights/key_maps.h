@@ -5,26 +5,20 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "train/weights/state.h"
 
 namespace umbra {
 
-// "torchvision", "facebook" or "efficientnet-lite": who has names of their own for this model.
-std::vector<std::string> publishers_of(const std::string& model);
-
-// Our names to the publisher's. `names` are all of the model's; one that no rule fits (a shadow
-// head's, say) stays. Throws umbra::Error if the publisher has no names of its own for the model.
-std::map<std::string, std::string> key_map(const std::string& model, const std::string& publisher,
-                                           const std::vector<std::string>& names);
-
-// The same tensors as the publisher would save them.
+// The same tensors as the publisher ("torchvision", "facebook", "efficientnet-lite", "sskd") would
+// save them. Throws umbra::Error if the publisher's names for the model are not known, or
+// torchvision has no place for one of the tensors.
 TensorMap to_publisher(const std::string& model, const std::string& publisher,
                        const TensorMap& state);
 
 // Finds out whose names a file has, and returns its tensors under ours, in the model's own shapes
-// where only sides of 1 differ. What is under no publisher's name stays as it is.
+// where only sides of 1 differ. What is under no publisher's name stays as it is. Throws
+// umbra::Error if two tensors mean the same.
 TensorMap to_ours(const std::string& model, const TensorMap& file, const TensorMap& own);
 
 }  // namespace umbra

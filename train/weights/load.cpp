@@ -8,6 +8,7 @@ namespace umbra {
 namespace {
 
 bool is_square(int64_t number) {
+  if (number < 1) return false;
   const int64_t root = std::lround(std::sqrt(static_cast<double>(number)));
   return root * root == number;
 }
@@ -60,14 +61,20 @@ std::vector<std::string> resize_embeddings(TensorMap& file, const TensorMap& own
   return resized;
 }
 
+bool is_shadow(const std::string& name) {
+  constexpr std::array<std::string_view, 4> kStarts = {"head_dist.", "head_shadow.", "fc_shadow.",
+                                                       "dist_token"};
+  return std::any_of(kStarts.begin(), kStarts.end(),
+                     [&](std::string_view start) { return name.starts_with(start); });
+}
+
 // The tensors that end in class logits: of the class head and of all shadow heads.
 std::vector<std::string> head_names(Model& model, const TensorMap& own) {
   const torch::nn::Linear& classifier = model.classifier();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : own) {
-    const bool shadow = name.starts_with("head_dist.") || name.starts_with("head_shadow.") ||
-                        name.starts_with("fc_shadow.");
-    if (shadow || tensor.is_same(classifier->weight) || tensor.is_same(classifier->bias)) {
+    if ((is_shadow(name) && !name.starts_with("dist_token")) ||
+        tensor.is_same(classifier->weight) || tensor.is_same(classifier->bias)) {
       names.push_back(name);
     }
   }
@@ -84,19 +91,21 @@ int64_t class_count(ModelOptions options, const TensorMap& file) {
     if (!own.at(name).is_same(model->classifier()->weight)) continue;
     const auto found = weights.find(name);
     if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
-    throw Error(fmt::format("there is no {}, the class head of {}: is it another model?", name,
-                            options.name));
   }
-  TORCH_CHECK(false, options.name, " does not register its class head");
+  return 1000;  // it is another model, then: the mismatch will say more
 }
 
 }  // namespace
 
-LoadReport load_weights(Model& model, const TensorMap& file, const LoadRule& rule) {
+LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& rule) {
   const torch::NoGradGuard no_grad;
   const TensorMap own = state_of(model.module());
-  TensorMap state = to_ours(model.options().name, file, own);
+  TensorMap state = to_ours(model.options().name, file.tensors, own);
   LoadReport report;
+  for (const std::string& name : file.beside) {
+    if (own.contains(name) || state.erase(name) == 0) continue;
+    report.unused.push_back(name);
+  }
   if (rule.new_head) {
     for (const std::string& name : head_names(model, own)) {
       state.erase(name);
@@ -110,10 +119,14 @@ LoadReport load_weights(Model& model, const TensorMap& file, const LoadRule& rul
     return std::find(report.fresh.begin(), report.fresh.end(), name) != report.fresh.end();
   };
   std::erase_if(mismatch.missing, is_fresh);
-  const bool nothing = mismatch.missing.size() + mismatch.misshapen.size() == own.size();
+  const bool nothing = std::none_of(own.begin(), own.end(), [&](const auto& item) {
+    const auto found = state.find(item.first);
+    return found != state.end() && found->second.sizes() == item.second.sizes();
+  });
   if (!rule.strict && !nothing) {
     report.fresh.insert(report.fresh.end(), mismatch.missing.begin(), mismatch.missing.end());
-    report.unused = std::move(mismatch.unexpected);
+    report.unused.insert(report.unused.end(), mismatch.unexpected.begin(),
+                         mismatch.unexpected.end());
     mismatch.missing.clear();
     mismatch.unexpected.clear();
   }
@@ -121,22 +134,44 @@ LoadReport load_weights(Model& model, const TensorMap& file, const LoadRule& rul
   for (const auto& [name, target] : own) {
     const auto found = state.find(name);
     if (found == state.end()) continue;
+    if (found->second.is_floating_point() && !found->second.isfinite().all().item<bool>()) {
+      throw Error(
+          fmt::format("{} holds numbers that are not finite: the weights are damaged", name));
+    }
     torch::Tensor(target).copy_(found->second);
     ++report.loaded;
   }
   return report;
 }
 
-std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions options) {
-  const TensorMap weights = peel_prefixes(read_weight_file(path));
+std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions options,
+                                       std::string* wrapper) {
+  const WeightFile file = open_weight_file(path);
+  if (wrapper) *wrapper = file.wrapper;
   try {
-    if (options.num_classes == 0) options.num_classes = class_count(options, weights);
+    if (options.num_classes == 0) options.num_classes = class_count(options, file.tensors);
     std::unique_ptr<Model> model = create_model(options);
-    load_weights(*model, weights);
+    load_weights(*model, file);
     return model;
   } catch (const Error& error) {
     throw Error(fmt::format("{} as {}: {}", path, options.name, error.what()));
+  } catch (const c10::Error& error) {  // options that the model cannot have
+    throw Error(fmt::format("{} as {}: {}", path, options.name, error.what_without_backtrace()));
   }
+}
+
+TensorMap translated(const WeightFile& file, ModelOptions options) {
+  options.num_classes = class_count(options, file.tensors);
+  const std::unique_ptr<Model> model = create_model(options);
+  const TensorMap own = state_of(model->module());
+  TensorMap state = to_ours(options.name, file.tensors, own);
+  for (const std::string& name : file.beside) {
+    if (!own.contains(name)) state.erase(name);
+  }
+  Mismatch mismatch = compare(own, state);
+  std::erase_if(mismatch.unexpected, is_shadow);
+  if (!mismatch.empty()) throw Error(describe(mismatch, own, state));
+  return state;
 }
 
 }  // namespace umbra

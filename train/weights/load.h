@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "train/model.h"
-#include "train/weights/state.h"
+#include "train/weights/files.h"
 #include "vit/pos_embed.h"
 
 namespace umbra {
@@ -29,10 +29,15 @@ struct LoadReport {
 
 // Copies the tensors of a file into the model. Throws umbra::Error, listing what is missing,
 // unexpected or of another shape, where the rule does not allow it or nothing fits at all.
-LoadReport load_weights(Model& model, const TensorMap& file, const LoadRule& rule = {});
+LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& rule = {});
 
 // Reads a weight file as a model of the name in `options`; with options.num_classes 0 the file
-// decides. Throws umbra::Error if it cannot be read or does not fit.
-std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions options);
+// decides. `wrapper`: see WeightFile. Throws umbra::Error if it cannot be read or does not fit.
+std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions options,
+                                       std::string* wrapper = nullptr);
+
+// The tensors of a file that must be such a model, under our names; beside them only further shadow
+// heads and tokens. Throws umbra::Error if they do not fit.
+TensorMap translated(const WeightFile& file, ModelOptions options);
 
 }  // namespace umbra

@@ -79,8 +79,8 @@ class StateReader {
  public:
   StateReader(const Pickle& pickle, StorageFinder find) : pickle_(pickle), find_(std::move(find)) {}
 
-  TensorViews read(size_t file_size) {
-    const PickleValue& state = state_dict();
+  TensorViews read(size_t file_size, std::string* wrapper) {
+    const PickleValue& state = state_dict(wrapper);
     for (size_t i = 0; i < state.items.size(); i += 2) {
       take(pickle_[state.items[i]], pickle_[state.items[i + 1]]);
     }
@@ -89,16 +89,20 @@ class StateReader {
   }
 
  private:
-  const PickleValue& state_dict() const {
+  const PickleValue& state_dict(std::string* taken) const {
     // timm's order (models/_helpers.py), then what others use.
-    constexpr std::array<std::string_view, 7> kWrappers = {
-        "state_dict_ema", "model_ema", "state_dict", "model", "module", "net", "student"};
+    constexpr std::array<std::string_view, 10> kWrappers = {
+        "state_dict_ema", "model_ema",        "state_dict", "model", "module", "net",
+        "student",        "model_state_dict", "params_ema", "params"};
     const PickleValue& root = pickle_.root();
     if (root.kind != PickleKind::kDict) refuse(root);
     const PickleValue* whole = nullptr;
     for (const std::string_view wrapper : kWrappers) {
       const PickleValue* inner = find_item(root, wrapper);
-      if (inner && holds_tensors(*inner)) return *inner;
+      if (inner && holds_tensors(*inner)) {
+        if (taken) *taken = wrapper;
+        return *inner;
+      }
       if (inner && !whole && inner->kind == PickleKind::kOpaque) whole = inner;
     }
     if (holds_tensors(root)) return root;
@@ -279,13 +283,13 @@ class ZipCheckpoint {
     for (const ZipEntry& entry : parse_zip(file)) entries_.emplace(entry.name, entry);
   }
 
-  TensorViews read() {
+  TensorViews read(std::string* wrapper) {
     prefix_ = find_prefix();
     refuse_other_kinds();
     const Pickle pickle(bytes_of("data.pkl"));
     StateReader reader(pickle,
                        [&](std::string_view key) { return bytes_of("data/" + std::string(key)); });
-    return reader.read(file_.size());
+    return reader.read(file_.size(), wrapper);
   }
 
  private:
@@ -348,7 +352,7 @@ class LegacyCheckpoint {
  public:
   explicit LegacyCheckpoint(Bytes file) : file_(file) {}
 
-  TensorViews read() {
+  TensorViews read(std::string* wrapper) {
     check_magic();
     check_version();
     check_system();
@@ -363,7 +367,7 @@ class LegacyCheckpoint {
       }
       return found->second;
     });
-    return reader.read(file_.size());
+    return reader.read(file_.size(), wrapper);
   }
 
  private:
@@ -484,10 +488,10 @@ void refuse_others(std::string_view file) {
 
 }  // namespace
 
-TensorViews view_pth(std::span<const uint8_t> file) {
+TensorViews view_pth(std::span<const uint8_t> file, std::string* wrapper) {
   const std::string_view text = text_of(file);
   refuse_others(text);
-  if (text.starts_with("PK\x03\x04")) return ZipCheckpoint(file).read();
+  if (text.starts_with("PK\x03\x04")) return ZipCheckpoint(file).read(wrapper);
   if (text[0] != '\x80' && !text.starts_with("L119547")) {
     throw Error(
         fmt::format("starts with bytes {:02x}: neither a checkpoint of PyTorch nor a "
@@ -496,7 +500,7 @@ TensorViews view_pth(std::span<const uint8_t> file) {
                     "'weights.pth')",
                     fmt::join(file.first(std::min<size_t>(file.size(), 4)), " ")));
   }
-  return LegacyCheckpoint(file).read();
+  return LegacyCheckpoint(file).read(wrapper);
 }
 
 }  // namespace umbra

@@ -1,0 +1,42 @@
+#include "train/distill/losses.h"
+#include "train/distill/terms/terms.h"
+
+namespace umbra {
+namespace {
+
+class Dist : public Term {
+ public:
+  explicit Dist(const TermOptions& options) : options_(options) {}
+
+  torch::Tensor loss(const TermInput& input) override {
+    return dist_loss(student_logits(input.student, options_), input.teacher.logits, options_.alpha,
+                     options_.beta, options_.temperature);
+  }
+
+ private:
+  TermOptions options_;
+};
+
+// 1 - Pearson correlation of the rows, mean over the rows.
+torch::Tensor pearson_distance(const torch::Tensor& a, const torch::Tensor& b) {
+  const torch::Tensor x = a - a.mean(1, /*keepdim=*/true), y = b - b.mean(1, /*keepdim=*/true);
+  const torch::Tensor lengths = x.norm(2, 1) * y.norm(2, 1);
+  return 1.0 - ((x * y).sum(1) / (lengths + 1e-8)).mean();
+}
+
+}  // namespace
+
+torch::Tensor dist_loss(const torch::Tensor& student, const torch::Tensor& teacher, double alpha,
+                        double beta, double temperature) {
+  const torch::Tensor s = torch::softmax(wide(student) / temperature, 1);
+  const torch::Tensor t = torch::softmax(wide(teacher.detach()) / temperature, 1);
+  const torch::Tensor inter = pearson_distance(s, t), intra = pearson_distance(s.t(), t.t());
+  return temperature * temperature * (alpha * inter + beta * intra);
+}
+
+std::unique_ptr<Term> make_dist(const TermContext& context) {
+  require_head(context);
+  return std::make_unique<Dist>(context.options);
+}
+
+}  // namespace umbra

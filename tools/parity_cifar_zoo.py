@@ -220,9 +220,8 @@ ZOO = {
     "resnet110_a": resnet_a(110),
 }
 
-# Those whose numbers are stored. The others differ from one of these in depth or width; their
-# names and shapes are stored all the same.
-# One of each family at least.
+# Those whose gradients and statistics are stored, too: one of each family but cifar_resnet50, whose
+# blocks are those of the ImageNet networks.
 RECORDED = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "cifar_vgg8", "cifar_mobilenetv2_050",
             "shufflenetv1", "cifar_shufflenetv2", "resnet20_a")
 
@@ -248,7 +247,7 @@ def record(name, seed, tools):
     return {**tools.record_cnn(net, images, seed + 2), **posts}, noise
 
 
-def make_cifar_zoo(out, tools, names=RECORDED):
+def make_cifar_zoo(out, tools):
     """`tools` has randn, randomize, record_cnn, and fill of parity_imagenet_zoo."""
     noise = tools.randn(65537, seed=999)
     facts, filled = {}, dict(noise=noise, input=tools.randn(2, 3, 32, 32, seed=998))
@@ -261,10 +260,10 @@ def make_cifar_zoo(out, tools, names=RECORDED):
         filled.update({f"{name}/post/{k}": post.clone() for k, post in enumerate(net.posts)})
         net = Net(describe, 100)
         facts[name] = dict(
-            num_classes=NUM_CLASSES, recorded=name in names,
+            num_classes=NUM_CLASSES, recorded=name in RECORDED,
             parameters=sum(p.numel() for p in net.parameters()),  # with 100 classes, as is state
             state={key: list(tensor.shape) for key, tensor in net.state_dict().items()})
-        if name in names:
+        if name in RECORDED:
             tensors, facts[name]["zero_gradients"] = record(name, 1000 + 10 * i, tools)
             out.save(name, tensors)
     out.save("cifar_zoo", filled)

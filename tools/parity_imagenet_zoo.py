@@ -2,8 +2,7 @@
 
 Two kinds of record. RECORDED are small enough to be stored whole, with weights, gradients and
 statistics. For every network of ZOO only logits and stages are stored: its weights are made on both
-sides by `fill`, from the one tensor `noise` of the file. Where torchvision has other names, its own
-network is recorded once more, filled in the order of those names.
+sides by `fill`, from the one tensor `noise` of the file.
 """
 
 import timm
@@ -80,11 +79,6 @@ NARROW = {
 
 RECORDED = ("regnety_004", "mobilenetv1", "mobilenetv2_100", "tf_efficientnet_lite0",
             "narrow_resnet_d", "narrow_convnext")
-
-# Ours and torchvision's name of networks whose tensors torchvision calls otherwise.
-TORCHVISION = {"regnety_004": "regnet_y_400mf", "mobilenetv2_100": "mobilenet_v2",
-               "convnext_tiny": "convnext_tiny"}
-
 
 def fill(model, noise):
     """Tensor k of the sorted state is `noise`, read round and round from position 7919 * k, then
@@ -164,10 +158,5 @@ def make_imagenet_zoo(out, tools):
         tensors.update({f"{name}/stage/{i}": total for i, total in enumerate(sums)})
         facts[name] = dict(parameters=parameters, stages=stages, ends_in_relu=ends_in_relu,
                            recorded=name in RECORDED, num_classes=NUM_CLASSES)
-    for name, theirs in TORCHVISION.items():
-        with torch.no_grad():
-            model = fill(from_torchvision(theirs)(NUM_CLASSES), noise).eval()
-            tensors[f"{name}/torchvision_logits"] = model(images)
-        facts[name]["torchvision_names"] = sorted(model.state_dict())
     out.save("imagenet_zoo", tensors)
     out.facts["imagenet_zoo"] = facts

@@ -1,4 +1,4 @@
-// What any model returns, and how one is made: the only place where cnn and vit meet.
+// What any model returns, and how one is made. model.cpp alone adapts both cnn and vit.
 #pragma once
 
 #include <memory>

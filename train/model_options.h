@@ -16,6 +16,7 @@ struct ModelOptions {
   std::string init_from;           // run folder, checkpoint or weight file to start from
   bool init_strict = true;         // init_from must have every tensor, and no other
   std::string init_head = "file";  // "new": class heads of init_from are left out
+  std::string freeze = "none";     // "backbone": only the class heads learn
   std::string pos_embed_resize = "timm";
   vit::VitOptions vit;
   cnn::CnnOptions cnn;

@@ -20,7 +20,7 @@ void check(const TensorViews& views, std::span<const uint8_t> file) {
     const auto* begin = view.storage.data();
     require(view.storage.empty() || (begin >= file.data() && begin + view.storage.size() <= end),
             "a storage outside the file");
-    std::vector<uint8_t> copy(static_cast<size_t>(checked_bytes(view)));
+    std::vector<uint8_t> copy(static_cast<size_t>(checked_byte_count(view)));
     copy_elements(view, copy);
     total += copy.size();
   }

@@ -328,6 +328,17 @@ TEST_F(TrainerTest, FitsComeFirstAndAreResumedToTheBit) {
   }
 }
 
+TEST_F(TrainerTest, AFrozenBackboneKeepsEveryBit) {
+  test::write_bytes(folder_ / "student.toml", teacher_config());
+  train("base", {});
+  train("probe", {"model.init_from=" + (folder_ / "base").string(), "model.init_head=new",
+                  "model.freeze=backbone", "train.duration=8 steps", "schedule.warmup=0"});
+  const TensorMap before = weights("base"), after = weights("probe");
+  for (const auto& [name, tensor] : after) {
+    EXPECT_EQ(tensor.equal(before.at(name)), !name.starts_with("fc.")) << name;
+  }
+}
+
 TEST_F(TrainerTest, DivergenceStopsWithTheLastGoodCheckpoint) {
   try {
     train("run", {"optim.name=sgd", "optim.lr=1e30", "optim.momentum=0", "checkpoint.every=1 steps",

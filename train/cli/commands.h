@@ -20,6 +20,8 @@ void add_inspect_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_forward_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
+void add_compare_command(CLI::App& app);
+void add_probe_command(CLI::App& app);
 
 // The --set option, which every command that reads a config takes.
 inline void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {

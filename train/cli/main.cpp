@@ -32,6 +32,8 @@ int run(int argc, char** argv) {
   add_train_command(app);
   add_eval_command(app);
   add_predict_command(app);
+  add_compare_command(app);
+  add_probe_command(app);
   add_config_command(app);
   add_report_command(app);
   add_preview_command(app);

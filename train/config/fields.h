@@ -198,6 +198,8 @@ void model_head_fields(V&& visit, Like<ModelOptions> auto& o) {
       "init_from must have every tensor of the model and no other; false: load what fits by name");
   visit("init_head", o.init_head, one_of({"file", "new"}),
         "Class heads of init_from: from the file, or new, for other classes");
+  visit("freeze", o.freeze, one_of({"none", "backbone"}),
+        "backbone: only the class heads learn; dropout and batch norm are as in evaluation");
   visit("pos_embed_resize", o.pos_embed_resize, one_of({"timm", "deit"}),
         "Position embedding at another size: bicubic with (timm) or without (deit) antialiasing");
 }
@@ -318,6 +320,10 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
   visit("inherit_weight", o.inherit_weight, at_least(0), "shake: weight of that");
   visit("shadow_ce_weight", o.shadow_ce_weight, at_least(0),
         "shake: shadow's loss with the labels");
+  visit(
+      "teacher_weights", o.teacher_weights, one_of({"average", "aekd"}),
+      "shake with several teachers: what the class head hears from the shadows in equal parts, or "
+      "by the min-norm combination of their gradients");
   visit("direct_weight", o.direct_weight, at_least(0), "shake: KL(class <- teacher)");
   visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm"}),
         "shake: standardise all logits over classes, times 3.1415 (public code)");

@@ -146,6 +146,7 @@ class Reader {
       read(*node->as_table(), name, options.emplace_back());
       return;
     }
+    if (node->is_array() && node->as_array()->empty()) return;
     if (!node->is_array_of_tables()) {
       fail(*node, fmt::format("'{0}' must be [{0}] or [[{0}]] tables", name));
     }

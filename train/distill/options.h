@@ -65,8 +65,9 @@ struct DistillOptions {
   double reverse_weight = 1.0;         // KL(shadow <- class)
   std::string inherit = "kl";          // teacher -> shadow: "kl", "mse", "hard" or "none"
   double inherit_weight = 1.0;
-  double shadow_ce_weight = 0.0;    // cross-entropy of the shadow with the labels
-  double direct_weight = 0.0;       // KL(class <- teacher)
+  double shadow_ce_weight = 0.0;            // cross-entropy of the shadow with the labels
+  double direct_weight = 0.0;               // KL(class <- teacher)
+  std::string teacher_weights = "average";  // of what the class head hears; or "aekd"
   double task_weight = 1.0;         // loss of the class head with the labels; "none" and "shake"
   std::string logit_norm = "none";  // or "layer_norm": biased, no affine, times 3.1415
   std::string headline = "class";   // head whose top-1 chooses the best checkpoint

@@ -1,5 +1,7 @@
 #include "train/distill/shake.h"
 
+#include "train/distill/full_precision.h"
+#include "train/distill/min_norm.h"
 #include "train/distill/task_loss.h"
 
 namespace umbra {
@@ -33,6 +35,27 @@ torch::Tensor ShakeObjective::inherit(const torch::Tensor& shadow,
   return kl_divergence(shadow, teacher, distill_.temperature, kl_scale(distill_));
 }
 
+// The weight of each shadow in what the student hears. AEKD: the gradient of KL(z_s <- z_p) with
+// respect to z_s is (softmax(z_s / T) - softmax(z_p / T)) up to a factor that all share.
+std::vector<double> ShakeObjective::shares(const torch::Tensor& z_s,
+                                           const std::vector<torch::Tensor>& z_p) const {
+  const size_t count = z_p.size();
+  if (distill_.teacher_weights == "average" || count < 2) {
+    return std::vector<double>(count, 1.0 / static_cast<double>(count));
+  }
+  const torch::NoGradGuard no_grad;
+  const FullPrecision full_precision;
+  const auto softened = [&](const torch::Tensor& logits) {
+    return torch::softmax(wide(logits) / distill_.temperature, 1).flatten();
+  };
+  std::vector<torch::Tensor> gradients;
+  for (const torch::Tensor& z : z_p) gradients.push_back(softened(z_s) - softened(z));
+  const torch::Tensor stacked = torch::stack(gradients);
+  const torch::Tensor weights = min_norm_weights(stacked.matmul(stacked.t()));
+  const auto* begin = weights.const_data_ptr<double>();
+  return {begin, begin + count};
+}
+
 Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
                              std::span<const ModelOutput> teachers) {
   const auto kl = [&](const torch::Tensor& to, const torch::Tensor& from) {
@@ -45,9 +68,9 @@ Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
 
   Loss loss;
   loss.add("task", distill_.task_weight, [&] { return task_loss(loss_, z_s, batch); });
-  const double share = 1.0 / static_cast<double>(z_p.size());  // AVER: equal weights
+  const std::vector<double> share = shares(z_s, z_p);
   for (size_t i = 0; i < z_p.size(); ++i) {
-    loss.add("mutual", share * distill_.student_mutual_weight, [&] { return kl(z_s, z_p[i]); });
+    loss.add("mutual", share[i] * distill_.student_mutual_weight, [&] { return kl(z_s, z_p[i]); });
     if (distill_.inherit != "none") {
       loss.add("inherit", distill_.inherit_weight, [&] { return inherit(z_p[i], z_t[i]); });
     }
@@ -55,7 +78,7 @@ Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
     loss.add("shadow_task", distill_.shadow_ce_weight,
              [&] { return task_loss(loss_, z_p[i], batch); });
     if (i < z_t.size()) {
-      loss.add("direct", share * distill_.direct_weight, [&] { return kl(z_s, z_t[i]); });
+      loss.add("direct", share[i] * distill_.direct_weight, [&] { return kl(z_s, z_t[i]); });
     }
   }
   return loss;

@@ -18,7 +18,8 @@ namespace umbra {
 //      + shadow_ce_weight      *     sum_i task(z_pi, y)
 //      + direct_weight         * 1/N sum_i KL(z_s  <- z_ti)
 //
-// What the student hears is averaged over the teachers, what each shadow learns is its own. With
+// What the student hears is averaged over the teachers (or weighted by AEKD: teacher_weights), what
+// each shadow learns is its own. With
 // the defaults this is the paper's L_S + L_T', for one teacher and for several. The z_pi are the
 // student's shadow heads (paper; a DeiT's distillation head), or, with shadow = "teacher", branches
 // on the frozen teachers' features (the public code), which this objective owns and trains.
@@ -35,6 +36,7 @@ class ShakeObjective : public Objective {
  private:
   std::vector<torch::Tensor> shadows(const ModelOutput& student,
                                      std::span<const ModelOutput> teachers);
+  std::vector<double> shares(const torch::Tensor& z_s, const std::vector<torch::Tensor>& z_p) const;
   torch::Tensor normalised(const torch::Tensor& logits) const;
   torch::Tensor inherit(const torch::Tensor& shadow, const torch::Tensor& teacher) const;
 

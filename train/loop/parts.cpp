@@ -27,9 +27,18 @@ std::unique_ptr<Model> draw_model(const Config& config, const Sources& sources) 
   }
 }
 
+void freeze_backbone(Model& model) {
+  const std::vector<std::string> heads = head_names(model);
+  for (auto& item : model.module().named_parameters()) {
+    const bool is_head = std::find(heads.begin(), heads.end(), item.key()) != heads.end();
+    item.value().requires_grad_(is_head);
+  }
+}
+
 std::unique_ptr<Model> build_model(const Config& config, const Sources& sources, bool fresh,
                                    std::vector<std::string>& notes) {
   std::unique_ptr<Model> model = draw_model(config, sources);
+  if (config.model.freeze == "backbone") freeze_backbone(*model);
   notes.push_back(
       fmt::format("model {}: {} parameters", config.model.name, count_parameters(model->module())));
   if (config.model.init_from.empty() || !fresh) return model;

@@ -80,7 +80,7 @@ Json Trainer::fit(const StopSignal& stop) {
   report_broken();
   if (step_ > 0) log_->info(fmt::format("resumed after step {}", step_));
   train_loader_.seek(step_ / parts_.math.steps_per_epoch, step_ % parts_.math.steps_per_epoch);
-  parts_.model->module().train();
+  parts_.model->module().train(config_.model.freeze == "none");
 
   while (step_ < parts_.total_steps) {
     const Clock::time_point start = Clock::now();
@@ -252,7 +252,7 @@ void Trainer::evaluate_student() {
   };
   run(*parts_.model, "raw");
   if (parts_.ema) run(parts_.ema->model(), "ema");
-  parts_.model->module().train();
+  parts_.model->module().train(config_.model.freeze == "none");
   report_broken();
 }
 

@@ -68,26 +68,13 @@ bool is_shadow(const std::string& name) {
                      [&](std::string_view start) { return name.starts_with(start); });
 }
 
-// The tensors that end in class logits: of the class head and of all shadow heads.
-std::vector<std::string> head_names(Model& model, const TensorMap& own) {
-  const torch::nn::Linear& classifier = model.classifier();
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : own) {
-    if ((is_shadow(name) && !name.starts_with("dist_token")) ||
-        tensor.is_same(classifier->weight) || tensor.is_same(classifier->bias)) {
-      names.push_back(name);
-    }
-  }
-  return names;
-}
-
 // Rows of the tensor that the class head of such a model is called.
 int64_t class_count(ModelOptions options, const TensorMap& file) {
   options.num_classes = 1;
   const std::unique_ptr<Model> model = create_model(options);
   const TensorMap own = state_of(model->module());
   const TensorMap weights = to_ours(options.name, file, own);
-  for (const std::string& name : head_names(*model, own)) {
+  for (const std::string& name : head_names(*model)) {
     if (!own.at(name).is_same(model->classifier()->weight)) continue;
     const auto found = weights.find(name);
     if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
@@ -96,6 +83,18 @@ int64_t class_count(ModelOptions options, const TensorMap& file) {
 }
 
 }  // namespace
+
+std::vector<std::string> head_names(Model& model) {
+  const torch::nn::Linear& classifier = model.classifier();
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : state_of(model.module())) {
+    const bool shadow = is_shadow(name) && !name.starts_with("dist_token");
+    if (shadow || tensor.is_same(classifier->weight) || tensor.is_same(classifier->bias)) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
 
 LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& rule) {
   const torch::NoGradGuard no_grad;
@@ -107,7 +106,7 @@ LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& ru
     report.unused.push_back(name);
   }
   if (rule.new_head) {
-    for (const std::string& name : head_names(model, own)) {
+    for (const std::string& name : head_names(model)) {
       state.erase(name);
       report.fresh.push_back(name);
     }

@@ -27,6 +27,9 @@ struct LoadReport {
   std::vector<std::string> unused;   // in the file only
 };
 
+// The parameters that end in class logits: of the class head and of all shadow heads.
+std::vector<std::string> head_names(Model& model);
+
 // Copies the tensors of a file into the model. Throws umbra::Error, listing what is missing,
 // unexpected or of another shape, where the rule does not allow it or nothing fits at all.
 LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& rule = {});

@@ -79,9 +79,8 @@ std::optional<uint32_t> hex_of(std::string_view digits, size_t size) {
 
 }  // namespace
 
-// The stack machine that a pickle is written for. Each step reads at least one
-// byte and makes at most a few values; the one that copies others (an
-// OrderedDict from pairs) has its own budget.
+// The stack machine that a pickle is written for. Each step reads at least one byte and makes at
+// most a few values; the one that copies others (an OrderedDict from pairs) has its own budget.
 class Unpickler {
  public:
   Unpickler(std::span<const uint8_t> bytes, Pickle& pickle) : bytes_(bytes), pickle_(pickle) {}
@@ -311,8 +310,8 @@ class Unpickler {
     push_text(PickleKind::kStr, unescaped(text.substr(1, text.size() - 2), true));
   }
 
-  // Python's escapes: \uXXXX and \UXXXXXXXX of a unicode string; of a plain one
-  // \xXX, \n and the like.
+  // Python's escapes: \uXXXX and \UXXXXXXXX of a unicode string; of a plain one \xXX, \n and the
+  // like.
   std::string_view unescaped(std::string_view text, bool plain) {
     if (text.find('\\') == std::string_view::npos) return text;
     std::string decoded;
@@ -562,8 +561,7 @@ class Unpickler {
     push_global(module, name);
   }
 
-  // INST: module, name, and what lies above the mark; OBJ has its class there
-  // too.
+  // INST: module, name, and what lies above the mark; OBJ has its class there too.
   void instance() {
     const PickleId module = line_text(), name = line_text();
     std::vector<PickleId> arguments = pop_mark();
@@ -583,8 +581,8 @@ class Unpickler {
     call(callee, value(arguments).items);
   }
 
-  // Nothing is called: what a known function would have built is written down,
-  // and of any other only the name is kept.
+  // Nothing is called: what a known function would have built is written down, and of any other
+  // only the name is kept.
   void call(PickleId callee, const std::vector<PickleId>& arguments) {
     const auto built = value(callee).kind == PickleKind::kGlobal
                            ? build(value(callee).global, arguments)
@@ -641,9 +639,8 @@ class Unpickler {
     return build_tensor(function.global, inner.items);
   }
 
-  // (storage, offset, sizes, strides); in version 2 and 3 then requires_grad
-  // and hooks, in 3 a dtype, and perhaps marks (conjugate, negative) that no
-  // weights have.
+  // (storage, offset, sizes, strides); in version 2 and 3 then requires_grad and hooks, in 3 a
+  // dtype, and perhaps marks (conjugate, negative) that no weights have.
   std::optional<PickleId> build_tensor(PickleGlobal global,
                                        const std::vector<PickleId>& arguments) {
     size_t count = 0;
@@ -663,8 +660,7 @@ class Unpickler {
            (value.kind == PickleKind::kDict && value.items.empty());
   }
 
-  // ("storage", class, key, location, count, view), or ("module", class, file,
-  // source).
+  // ("storage", class, key, location, count, view), or ("module", class, file, source).
   void persistent(PickleId id) {
     const PickleValue& tuple = value(id);
     const auto& items = tuple.items;

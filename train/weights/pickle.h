@@ -1,6 +1,5 @@
-// A pickle as plain data. Nothing in it is ever called: what is no tensor,
-// container, number or text stays a placeholder with the name of what should
-// have been called.
+// A pickle as plain data. Nothing in it is ever called: what is no tensor, container, number or
+// text stays a placeholder with the name of what should have been called.
 #pragma once
 
 #include <cstdint>
@@ -57,14 +56,13 @@ struct PickleValue {
   std::vector<PickleId> items{};
 };
 
-// The values of one pickle, which name each other by number: so they may form
-// cycles, and no depth is too deep. Texts lie in the bytes that were parsed,
-// which must live as long.
+// The values of one pickle, which name each other by number: so they may form cycles, and no depth
+// is too deep. Texts lie in the bytes that were parsed, which must live as long.
 class Pickle {
  public:
-  // Reads the first pickle in the bytes; protocols 0 to 5. Throws umbra::Error
-  // if it is damaged or truncated or holds more than two million values. Memory
-  // is at most a small multiple of what was read.
+  // Reads the first pickle in the bytes; protocols 0 to 5. Throws umbra::Error if it is damaged or
+  // truncated or holds more than two million values. Memory is at most a small multiple of what was
+  // read.
   explicit Pickle(std::span<const uint8_t> bytes);
   Pickle(const Pickle&) = delete;
   Pickle& operator=(const Pickle&) = delete;

@@ -180,7 +180,7 @@ class StateReader {
   }
 
   void add(std::string name, TensorView view) {
-    if (__builtin_add_overflow(total_, checked_bytes(view), &total_) ||
+    if (__builtin_add_overflow(total_, checked_byte_count(view), &total_) ||
         views_.size() == kMaxTensors) {
       damaged("more tensors than any file holds");
     }
@@ -224,8 +224,7 @@ class StateReader {
     return part.kind == PickleKind::kNone ? bytes : part_of(bytes, part, info_of(info.dtype).size);
   }
 
-  // A view of a storage: (key, offset, count), in elements. Files of torch 0.3
-  // and before.
+  // A view of a storage: (key, offset, count), in elements. Files of torch 0.3 and before.
   Bytes part_of(Bytes bytes, const PickleValue& part, int64_t element) const {
     if (part.kind != PickleKind::kTuple || part.items.size() != 3) damaged("no view of a storage");
     const int64_t offset = integer_of(pickle_[part.items[1]], "the offset of a storage's view");
@@ -259,8 +258,7 @@ class StateReader {
     return true;
   }
 
-  // Tensors may share a storage, or repeat its elements: a small file could ask
-  // for any memory.
+  // Tensors may share a storage, or repeat its elements: a small file could ask for any memory.
   void check_growth(size_t file_size) const {
     const auto size = static_cast<int64_t>(file_size);
     if (total_ <= kFreeGrowth || (total_ - kFreeGrowth) / kMaxGrowth <= size) return;
@@ -345,9 +343,9 @@ class ZipCheckpoint {
   std::string prefix_;
 };
 
-// Files of torch before 1.6: four pickles (a magic number, the version, the
-// writer's types, what was saved), a fifth with the keys of the storages, and
-// these, each behind the number of its elements.
+// Files of torch before 1.6: four pickles (a magic number, the version, the writer's types, what
+// was saved), a fifth with the keys of the storages, and these, each behind the number of its
+// elements.
 class LegacyCheckpoint {
  public:
   explicit LegacyCheckpoint(Bytes file) : file_(file) {}

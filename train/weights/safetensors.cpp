@@ -50,11 +50,8 @@ Json parse_header(std::span<const uint8_t> header) {
   return json;
 }
 
-uint64_t whole_number(const Json& json, uint64_t max) {
-  if (!json.is_number_unsigned()) throw std::out_of_range("no size");
-  const auto number = json.get<uint64_t>();
-  if (number > max) throw std::out_of_range("too large");
-  return number;
+std::optional<uint64_t> whole_number(const Json& json) {
+  return json.is_number_unsigned() ? std::optional(json.get<uint64_t>()) : std::nullopt;
 }
 
 // A tensor and the range of its bytes in the data.
@@ -64,37 +61,44 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
+// Part of a tensor's entry; null where it is not there.
+Json part_of(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  return found == json.end() ? Json() : *found;
+}
+
 void parse_shape(Entry& entry, const Json& shape) {
-  if (!shape.is_array()) throw std::out_of_range("no shape");
-  try {
-    for (const Json& side : shape) {
-      const uint64_t size = whole_number(side, std::numeric_limits<int64_t>::max());
-      entry.view.sizes.push_back(static_cast<int64_t>(size));
+  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
+  for (const Json& side : shape) {
+    const auto size = whole_number(side);
+    if (!size || *size > kMax) {
+      broken(fmt::format("'{}' has an impossible shape", shown(entry.name)));
     }
-  } catch (const std::out_of_range&) {
-    broken(fmt::format("'{}' has an impossible shape", shown(entry.name)));
+    entry.view.sizes.push_back(static_cast<int64_t>(*size));
   }
   entry.view.strides = contiguous_strides(entry.view.sizes);
 }
 
 Entry parse_entry(const std::string& name, const Json& json) {
-  constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
+  const Json type = part_of(json, "dtype"), shape = part_of(json, "shape"),
+             offsets = part_of(json, "data_offsets");
+  const bool pair = offsets.is_array() && offsets.size() == 2;
+  const auto begin = pair ? whole_number(offsets[0]) : std::nullopt;
+  const auto end = pair ? whole_number(offsets[1]) : std::nullopt;
+  if (!type.is_string() || !shape.is_array() || !begin || !end) {
+    broken(fmt::format("the entry of '{}' lacks dtype, shape or data_offsets", shown(name)));
+  }
+  const auto dtype = dtype_of(type.get<std::string>());
+  if (!dtype) {
+    broken(fmt::format("'{}' has the unknown dtype {}", shown(name), shown(type.dump())));
+  }
   Entry entry;
   entry.name = name;
-  try {
-    const Json &type = json.at("dtype"), &offsets = json.at("data_offsets");
-    const auto dtype = dtype_of(type.get<std::string>());
-    if (!dtype)
-      broken(fmt::format("'{}' has the unknown dtype {}", shown(name), shown(type.dump())));
-    entry.view.dtype = *dtype;
-    parse_shape(entry, json.at("shape"));
-    entry.begin = whole_number(offsets.at(0), kMax);
-    entry.end = whole_number(offsets.at(1), kMax);
-    if (offsets.size() == 2) return entry;
-  } catch (const Json::exception&) {
-  } catch (const std::out_of_range&) {
-  }
-  broken(fmt::format("the entry of '{}' lacks dtype, shape or data_offsets", shown(name)));
+  entry.view.dtype = *dtype;
+  entry.begin = *begin;
+  entry.end = *end;
+  parse_shape(entry, shape);
+  return entry;
 }
 
 // Sets the bytes of the tensor, which must be as many as its shape says.

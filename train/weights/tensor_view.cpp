@@ -35,8 +35,15 @@ constexpr std::array<DTypeInfo, 18> kDTypes = {{
     {DType::kFloat8E4M3, "float8_e4m3fn", "", "F8_E4M3", 1},
 }};
 
-// The bytes from the start of the storage to the end of the last element; empty
-// if they overflow.
+constexpr bool in_order() {
+  for (size_t i = 0; i < kDTypes.size(); ++i) {
+    if (static_cast<size_t>(kDTypes[i].dtype) != i) return false;
+  }
+  return true;
+}
+static_assert(in_order(), "info_of takes the row by the number of the type");
+
+// The bytes from the start of the storage to the end of the last element; empty if they overflow.
 std::optional<int64_t> reach_of(const TensorView& view) {
   if (view.offset < 0) return std::nullopt;
   int64_t last = view.offset;
@@ -55,8 +62,8 @@ std::optional<int64_t> reach_of(const TensorView& view) {
   return reach;
 }
 
-// Copies the part of dimensions [dim, rows) that starts at element `from`; what
-// is inside a row lies in one piece.
+// Copies the part of dimensions [dim, rows) that starts at element `from`; what is inside a row
+// lies in one piece.
 struct Copier {
   const TensorView& view;
   size_t rows;
@@ -103,7 +110,7 @@ std::optional<int64_t> byte_count(const TensorView& view) {
   return empty ? 0 : count;
 }
 
-int64_t checked_bytes(const TensorView& view) {
+int64_t checked_byte_count(const TensorView& view) {
   const auto bytes = byte_count(view);
   if (!bytes || view.sizes.size() != view.strides.size()) {
     throw Error(fmt::format(

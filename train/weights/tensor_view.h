@@ -1,5 +1,5 @@
-// Tensors that still lie in the bytes of a weight file: where, of what type and
-// shape. No torch here, so that the fuzzers build fast.
+// Tensors that still lie in the bytes of a weight file: where, of what type and shape. No torch
+// here, so that the fuzzers build fast.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +33,8 @@ enum class DType : uint8_t {
   kFloat8E4M3,
 };
 
-// What the types are called: torch's dtype, its old storage class, safetensors.
-// Empty where there is no such name.
+// What the types are called: torch's dtype, its old storage class, safetensors. Empty where there
+// is no such name.
 struct DTypeInfo {
   DType dtype;
   std::string_view torch, storage, safetensors;
@@ -55,20 +55,17 @@ using TensorViews = std::map<std::string, TensorView>;
 // The strides of a tensor that lies row by row.
 std::vector<int64_t> contiguous_strides(std::span<const int64_t> sizes);
 
-// The bytes of the tensor once copied; none if it has more than 16 dimensions,
-// or negative or enormous sizes.
+// The bytes of the tensor once copied; none if it has more than 16 dimensions, or negative or
+// enormous sizes.
 std::optional<int64_t> byte_count(const TensorView& view);
 
-// The same. Throws umbra::Error if there is none, or an element lies outside
-// the storage.
-int64_t checked_bytes(const TensorView& view);
+// The same. Throws umbra::Error if there is none, or an element lies outside the storage.
+int64_t checked_byte_count(const TensorView& view);
 
-// Copies a checked view to `out`, of checked_bytes(), row by row. Any byte but
-// 0 becomes true.
+// Copies a checked view to `out`, of checked_byte_count(), row by row. Any byte but 0 becomes true.
 void copy_elements(const TensorView& view, std::span<uint8_t> out);
 
-// A foreign name for a message: no longer than a line, nothing but printable
-// ASCII.
+// A foreign name for a message: no longer than a line, nothing but printable ASCII.
 std::string shown(std::string_view name);
 
 }  // namespace umbra

@@ -94,8 +94,7 @@ class Parser {
     return directory;
   }
 
-  // The last record that fits the end of the file, behind which only its
-  // comment lies.
+  // The last record that fits the end of the file, behind which only its comment lies.
   uint64_t find_end() const {
     const uint64_t size = file_.size();
     const uint64_t last = std::min(size, kEndSize + kMaxComment);
@@ -140,8 +139,7 @@ class Parser {
     return placed;
   }
 
-  // The zip64 field holds, in this order, the numbers that are too large for
-  // the record.
+  // The zip64 field holds, in this order, the numbers that are too large for the record.
   void read_extra(uint64_t at, uint64_t size, std::initializer_list<uint64_t*> numbers) const {
     for (const uint64_t end = at + size; at < end;) {
       if (end - at < 4) return;  // padding

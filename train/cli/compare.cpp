@@ -1,0 +1,223 @@
+#include "train/report/compare.h"
+#include "train/cli/commands.h"
+#include "train/cli/shared.h"
+#include "train/files.h"
+#include "train/loop/parts.h"
+#include "train/loop/precision.h"
+#include "train/loop/run_folder.h"
+#include "train/report/heat_map.h"
+#include "train/weights/load.h"
+
+namespace umbra {
+namespace {
+
+using Json = nlohmann::json;
+
+struct CompareArguments {
+  std::string teacher, config, out, data, split = "test";
+  std::vector<std::string> students, overrides;
+  RunChoice run;
+  bool json = false, weights_only = false;
+};
+
+// A network that was named on the command line: a run, a checkpoint, or NAME=FILE.
+SavedModel open_network(const std::string& text, const CompareArguments& arguments) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) {
+    if (is_run_path(text)) {
+      return open_run_model(text, arguments.run.checkpoint, arguments.run.weights);
+    }
+    throw ConfigError(fmt::format(
+        "{0} is a bare weight file: say which model it is, for example resnet34={0}", text));
+  }
+  const std::string name = text.substr(0, equals), path = text.substr(equals + 1);
+  ModelOptions options = named_model(name);
+  options.in_chans = 3;
+  const PublishedInput input = published_input(name);
+  SavedModel saved;
+  saved.model = open_model_file(path, options);
+  saved.input = {input.mean, input.std, input.image_size};
+  saved.description = path;
+  return saved;
+}
+
+// What a pair has in common.
+struct Comparison {
+  std::string student;
+  torch::Tensor correlation;  // [C, C]
+  LogitComparison logits;
+};
+
+// The config that says which images are compared: the one given, else of the first run.
+LoadedConfig data_config(const CompareArguments& arguments) {
+  std::vector<std::string> overrides = arguments.overrides;
+  if (!arguments.data.empty()) {
+    overrides.insert(overrides.begin(),
+                     {"data.path=" + arguments.data, "data.format=auto", "data.train_samples=0"});
+  }
+  if (!arguments.config.empty()) return load_config(arguments.config, overrides);
+  std::vector<std::string> paths = arguments.students;
+  paths.push_back(arguments.teacher);
+  for (const std::string& path : paths) {
+    if (path.find('=') != std::string::npos || !is_run_path(path)) continue;
+    const RunFolder run = locate(path, arguments.run.checkpoint).run;
+    return load_config(run.config_path().string(), overrides);
+  }
+  throw ConfigError(
+      "no run among the networks says which images to compare: give --config CONFIG.toml, or "
+      "--weights-only");
+}
+
+// Runs all networks over the images.
+void compare_logits(Teacher& teacher, std::vector<std::unique_ptr<Teacher>>& students,
+                    std::vector<Comparison>& comparisons, Loader& loader,
+                    const augment::Normalizer& normalize) {
+  loader.seek(0, 0);
+  for (RawBatch batch; loader.next(batch);) {
+    if (batch.rows() == 0) continue;
+    const torch::Tensor images = normalize(normalize.to_device(batch.images));
+    const torch::Tensor expected = teacher.forward(images).logits;
+    for (size_t i = 0; i < students.size(); ++i) {
+      comparisons[i].logits.add(students[i]->forward(images).logits, expected, batch.labels);
+    }
+  }
+}
+
+Json to_json(const Comparison& c, const std::vector<std::string>& classes) {
+  Json row = {{"student", c.student},
+              {"correlation_difference",
+               {{"mean", c.correlation.mean().item<double>()},
+                {"max", c.correlation.max().item<double>()}}}};
+  if (c.logits.images() == 0) return row;
+  row["images"] = c.logits.images();
+  row["agreement"] = 100.0 * c.logits.agreement();
+  row["kl_t1"] = c.logits.kl(1.0);
+  row["kl_t4"] = c.logits.kl(4.0);
+  const torch::Tensor means = c.logits.class_mean_difference();
+  row["class_mean_logit_difference"] = {{"mean", means.mean().item<double>()},
+                                        {"max", means.max().item<double>()}};
+  const torch::Tensor by_class = c.logits.agreement_by_class();
+  for (size_t i = 0; i < classes.size(); ++i) {
+    const auto share = by_class[static_cast<int64_t>(i)].item<double>();
+    row["agreement_by_class"][classes[i]] = std::isnan(share) ? Json() : Json(100.0 * share);
+  }
+  return row;
+}
+
+void print(const Comparison& c, const std::vector<std::string>& classes) {
+  fmt::print("{}\n  classifier correlation: mean difference {:.4f}, max {:.4f}\n", c.student,
+             c.correlation.mean().item<double>(), c.correlation.max().item<double>());
+  if (c.logits.images() == 0) return;
+  const torch::Tensor means = c.logits.class_mean_difference();
+  fmt::print("  class-mean logits: mean difference {:.4f}, max {:.4f}\n",
+             means.mean().item<double>(), means.max().item<double>());
+  fmt::print("  agreement {:.2f} % of {} images; KL {:.4f} at T = 1, {:.4f} at T = 4\n",
+             100.0 * c.logits.agreement(), c.logits.images(), c.logits.kl(1.0), c.logits.kl(4.0));
+  const torch::Tensor by_class = c.logits.agreement_by_class().nan_to_num(2.0);
+  const torch::Tensor order = by_class.argsort();
+  std::vector<std::string> worst;
+  for (int64_t i = 0; i < std::min<int64_t>(5, order.size(0)); ++i) {
+    const auto index = order[i].item<int64_t>();
+    const auto share = by_class[index].item<double>();
+    if (share > 1.0) break;
+    worst.push_back(fmt::format("{} {:.1f}", classes[static_cast<size_t>(index)], 100.0 * share));
+  }
+  fmt::print("  least agreement (%): {}\n", fmt::join(worst, ", "));
+}
+
+void save_heat_maps(const std::vector<Comparison>& comparisons, const std::string& path) {
+  double max = 0.0;
+  std::vector<HeatMap> maps;
+  for (const Comparison& c : comparisons) {
+    max = std::max(max, c.correlation.max().item<double>());
+    maps.push_back({c.correlation, c.student,
+                    fmt::format("mean {:.4f}, max {:.4f}", c.correlation.mean().item<double>(),
+                                c.correlation.max().item<double>())});
+  }
+  const std::vector<uint8_t> png = draw_heat_maps(maps, max);
+  const std::span<const uint8_t> bytes(png);
+  write_file_synced(path, std::span(&bytes, 1));
+}
+
+void compare(const CompareArguments& arguments) {
+  const torch::NoGradGuard no_grad;
+  if (!arguments.out.empty()) refuse_existing(arguments.out);
+  SavedModel teacher = open_network(arguments.teacher, arguments);
+  std::vector<SavedModel> students;
+  std::vector<Comparison> comparisons;
+  for (const std::string& text : arguments.students) {
+    students.push_back(open_network(text, arguments));
+    SavedModel& student = students.back();
+    const int64_t mine = student.model->options().num_classes,
+                  theirs = teacher.model->options().num_classes;
+    if (mine != theirs) {
+      throw ConfigError(fmt::format("{} has {} classes, {} has {}: they must agree", text, mine,
+                                    arguments.teacher, theirs));
+    }
+    comparisons.push_back({student.description,
+                           correlation_difference(student.model->classifier()->weight,
+                                                  teacher.model->classifier()->weight),
+                           {}});
+  }
+  std::vector<std::string> classes;
+  if (!arguments.weights_only) {
+    LoadedConfig loaded = data_config(arguments);
+    const Config& config = loaded.config;
+    const torch::Device device = choose_device(config.run.device);
+    const Sets sets = open_sets(config, loaded.sources);
+    const auto& set = arguments.split == "train" ? sets.train : sets.evaluation();
+    if (!set) throw ConfigError("the data set has no test part: take --split train");
+    check_against_data(loaded.config, loaded.sources, set->num_classes(), set->channels());
+    classes = set->class_names();
+    const InputForm view{config.augment.mean, config.augment.std, config.augment.image_size};
+    const auto prepared = [&](SavedModel& saved) {
+      return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, view,
+                                       device, saved.answers_by_mean);
+    };
+    const auto first = prepared(teacher);
+    std::vector<std::unique_ptr<Teacher>> others;
+    for (SavedModel& student : students) others.push_back(prepared(student));
+    Loader loader(set, config.augment, loader_options(config, device, /*train=*/false));
+    const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
+    compare_logits(*first, others, comparisons, loader, normalize);
+  }
+  if (arguments.json) {
+    Json rows = Json::array();
+    for (const Comparison& c : comparisons) rows.push_back(to_json(c, classes));
+    print_json({{"teacher", teacher.description}, {"students", rows}});
+  } else {
+    fmt::print("teacher {}\n", teacher.description);
+    for (const Comparison& c : comparisons) print(c, classes);
+  }
+  if (arguments.out.empty()) return;
+  save_heat_maps(comparisons, arguments.out);
+  if (!arguments.json) fmt::print("{}\n", arguments.out);
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app) {
+  auto arguments = std::make_shared<CompareArguments>();
+  CLI::App* command = app.add_subcommand(
+      "compare", "How much students resemble a teacher: classifier correlations, agreement, KL");
+  command->add_option("teacher", arguments->teacher, "Run, checkpoint, or NAME=FILE")->required();
+  command->add_option("students", arguments->students, "The same, one or more")->required();
+  command->add_option("--out", arguments->out,
+                      "PNG to write: heat maps of the correlation differences");
+  command->add_option("--config", arguments->config,
+                      "Whose images to compare on; default: the first run's");
+  command->add_option("--data", arguments->data, "Another data set");
+  command->add_option("--split", arguments->split, "test (or the run's val_split) or train")
+      ->check(CLI::IsMember({"test", "train"}))
+      ->capture_default_str();
+  command->add_flag("--weights-only", arguments->weights_only, "Compare the classifiers only");
+  arguments->run.add_to(*command);
+  add_overrides(*command, arguments->overrides);
+  command->add_flag("--json", arguments->json, "JSON on standard output");
+  command->footer(
+      "|R_s - R_t| with R = W W^T of the classifier's rows at length 1 is Figure 1 of SSKD's "
+      "supplement.");
+  command->callback([=] { compare(*arguments); });
+}
+
+}  // namespace umbra

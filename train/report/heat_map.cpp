@@ -1,0 +1,61 @@
+#include "train/report/heat_map.h"
+
+#include <opencv2/imgproc.hpp>
+
+#include "augment/image.h"
+
+namespace umbra {
+namespace {
+
+constexpr int kSide = 400, kGap = 20, kText = 22, kScaleWidth = 16, kScaleText = 60;
+constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
+
+// [H, W] of 0..1 as colours, RGB.
+cv::Mat colored(const cv::Mat& unit) {
+  cv::Mat bytes, bgr, rgb;
+  unit.convertTo(bytes, CV_8U, 255.0);
+  cv::applyColorMap(bytes, bgr, cv::COLORMAP_VIRIDIS);
+  cv::cvtColor(bgr, rgb, cv::COLOR_BGR2RGB);
+  return rgb;
+}
+
+cv::Mat picture_of(const torch::Tensor& values, double max) {
+  const torch::Tensor unit = (values / std::max(max, 1e-12)).clamp(0, 1).to(torch::kFloat64);
+  const torch::Tensor rows = unit.cpu().contiguous();
+  const cv::Mat small(static_cast<int>(rows.size(0)), static_cast<int>(rows.size(1)), CV_64F,
+                      rows.data_ptr());
+  cv::Mat large;
+  cv::resize(colored(small), large, {kSide, kSide}, 0, 0, cv::INTER_NEAREST);
+  return large;
+}
+
+void write(cv::Mat& sheet, const std::string& text, int x, int y) {
+  cv::putText(sheet, text, {x, y}, kFont, 0.45, cv::Scalar::all(40), 1, cv::LINE_AA);
+}
+
+void draw_scale(cv::Mat& sheet, int x, int y, double max) {
+  cv::Mat ramp(kSide, kScaleWidth, CV_64F);
+  for (int row = 0; row < kSide; ++row)
+    ramp.row(row) = 1.0 - static_cast<double>(row) / (kSide - 1);
+  colored(ramp).copyTo(sheet(cv::Rect(x, y, kScaleWidth, kSide)));
+  write(sheet, fmt::format("{:.3g}", max), x + kScaleWidth + 6, y + 12);
+  write(sheet, "0", x + kScaleWidth + 6, y + kSide);
+}
+
+}  // namespace
+
+std::vector<uint8_t> draw_heat_maps(const std::vector<HeatMap>& maps, double max) {
+  const int count = static_cast<int>(maps.size());
+  const int width = kGap + count * (kSide + kGap) + kScaleWidth + kScaleText;
+  cv::Mat sheet(kSide + 2 * kText + 2 * kGap, width, CV_8UC3, cv::Scalar::all(255));
+  for (int i = 0; i < count; ++i) {
+    const int x = kGap + i * (kSide + kGap), y = kGap + kText;
+    write(sheet, maps[i].title, x, y - 8);
+    picture_of(maps[i].values, max).copyTo(sheet(cv::Rect(x, y, kSide, kSide)));
+    write(sheet, maps[i].caption, x, y + kSide + kText - 4);
+  }
+  draw_scale(sheet, kGap + count * (kSide + kGap), kGap + kText, max);
+  return augment::encode_png(sheet);
+}
+
+}  // namespace umbra

@@ -1,7 +1,6 @@
 #include "cnn/backbone.h"
 
 #include "cnn/cifar_mobilenet_v2.h"
-#include "cnn/cifar_resnet.h"
 #include "cnn/convnext.h"
 #include "cnn/efficientnet_lite.h"
 #include "cnn/mobilenet_v1.h"
@@ -36,10 +35,10 @@ const Entries& table() {
   static const Entries entries = [] {
     Entries all;
     for (const Entries& family :
-         {resnet_entries(), cifar_resnet_entries(), wide_resnet_entries(), vgg_entries(),
-          cifar_mobilenet_v2_entries(), shufflenet_v1_entries(), shufflenet_v2_entries(),
-          regnet_entries(), mobilenet_v1_entries(), mobilenet_v2_entries(),
-          efficientnet_lite_entries(), convnext_entries()}) {
+         {resnet_entries(), wide_resnet_entries(), vgg_entries(), cifar_mobilenet_v2_entries(),
+          shufflenet_v1_entries(), shufflenet_v2_entries(), regnet_entries(),
+          mobilenet_v1_entries(), mobilenet_v2_entries(), efficientnet_lite_entries(),
+          convnext_entries()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

@@ -10,44 +10,60 @@ using torch::nn::BatchNorm2d;
 class ResidualBlock : public Block {
  public:
   Stage forward(const torch::Tensor& x) override {
-    const torch::Tensor pre = residual(x) + (downsample_ ? downsample_->forward(x) : x);
+    const torch::Tensor pre = residual(x) + shortcut(x);
     return {"", torch::relu(pre), pre};
   }
   BatchNorm2d last_norm{nullptr};
 
  protected:
-  ResidualBlock(int64_t in_width, int64_t width, int64_t stride, bool average) {
+  ResidualBlock(int64_t in_width, int64_t width, int64_t stride, const ResNetDesign& design)
+      : stride_(stride), shortcut_name_(design.shortcut_name) {
     if (stride == 1 && in_width == width) return;
-    torch::nn::Sequential downsample;
+    padded_ = design.option_a;
+    padding_ = (width - in_width) / 2;
+    if (padded_) return;
+    const bool average = design.kind == ResNetKind::kImageNetD;
+    torch::nn::Sequential layers;
     if (average && stride == 1) {
-      downsample->push_back(torch::nn::Identity());
+      layers->push_back(torch::nn::Identity());
     } else if (average) {
-      downsample->push_back(torch::nn::AvgPool2d(
+      layers->push_back(torch::nn::AvgPool2d(
           torch::nn::AvgPool2dOptions(2).stride(stride).ceil_mode(true).count_include_pad(false)));
     }
-    downsample->push_back(conv(in_width, width, 1, average ? 1 : stride));
-    downsample->push_back(BatchNorm2d(width));
-    downsample_ = downsample;
+    layers->push_back(conv(in_width, width, 1, average ? 1 : stride));
+    layers->push_back(BatchNorm2d(width));
+    shortcut_ = layers;
   }
   virtual torch::Tensor residual(const torch::Tensor& x) = 0;
   // Last, so that names come in the references' order.
-  void register_downsample() {
-    if (downsample_) register_module("downsample", downsample_);
+  void register_shortcut() {
+    if (shortcut_) register_module(shortcut_name_, shortcut_);
   }
 
  private:
-  torch::nn::Sequential downsample_{nullptr};
+  torch::Tensor shortcut(const torch::Tensor& x) {
+    if (shortcut_) return shortcut_->forward(x);
+    if (!padded_) return x;
+    // Option A leaves out every other pixel and adds channels of zeros on both sides.
+    const torch::Tensor fewer = x.slice(2, 0, {}, stride_).slice(3, 0, {}, stride_);
+    return torch::constant_pad_nd(fewer, {0, 0, 0, 0, padding_, padding_});
+  }
+
+  int64_t stride_, padding_ = 0;
+  bool padded_ = false;
+  std::string shortcut_name_;
+  torch::nn::Sequential shortcut_{nullptr};
 };
 
 class BasicBlock : public ResidualBlock {
  public:
-  BasicBlock(int64_t in_width, int64_t width, int64_t stride, bool average)
-      : ResidualBlock(in_width, width, stride, average) {
+  BasicBlock(int64_t in_width, int64_t width, int64_t stride, const ResNetDesign& design)
+      : ResidualBlock(in_width, width, stride, design) {
     conv1_ = register_module("conv1", conv(in_width, width, 3, stride));
     bn1_ = register_module("bn1", BatchNorm2d(width));
     conv2_ = register_module("conv2", conv(width, width, 3));
     last_norm = register_module("bn2", BatchNorm2d(width));
-    register_downsample();
+    register_shortcut();
   }
 
  private:
@@ -61,15 +77,16 @@ class BasicBlock : public ResidualBlock {
 
 class Bottleneck : public ResidualBlock {
  public:
-  Bottleneck(int64_t in_width, int64_t inner, int64_t width, int64_t stride, bool average)
-      : ResidualBlock(in_width, width, stride, average) {
+  Bottleneck(int64_t in_width, int64_t width, int64_t stride, const ResNetDesign& design)
+      : ResidualBlock(in_width, width, stride, design) {
+    const int64_t inner = width / design.bottleneck;
     conv1_ = register_module("conv1", conv(in_width, inner, 1));
     bn1_ = register_module("bn1", BatchNorm2d(inner));
     conv2_ = register_module("conv2", conv(inner, inner, 3, stride));
     bn2_ = register_module("bn2", BatchNorm2d(inner));
     conv3_ = register_module("conv3", conv(inner, width, 1));
     last_norm = register_module("bn3", BatchNorm2d(width));
-    register_downsample();
+    register_shortcut();
   }
 
  private:
@@ -84,12 +101,8 @@ class Bottleneck : public ResidualBlock {
 
 std::shared_ptr<ResidualBlock> make_block(const ResNetDesign& design, int64_t in_width,
                                           int64_t width, int64_t stride) {
-  const bool average = design.kind == ResNetKind::kImageNetD;
-  if (design.bottleneck == 1) {
-    return std::make_shared<BasicBlock>(in_width, width, stride, average);
-  }
-  const int64_t inner = width / design.bottleneck;
-  return std::make_shared<Bottleneck>(in_width, inner, width, stride, average);
+  if (design.bottleneck > 1) return std::make_shared<Bottleneck>(in_width, width, stride, design);
+  return std::make_shared<BasicBlock>(in_width, width, stride, design);
 }
 
 torch::nn::Sequential deep_stem(int64_t in_chans, int64_t width) {
@@ -120,6 +133,26 @@ Entry cifar_resnet(std::string name, int64_t depth, int64_t widen = 1) {
       ResNetDesign{ResNetKind::kCifar, stem, {16 * widen, 32 * widen, 64 * widen}, {n, n, n}});
 }
 
+Entry cifar_bottleneck(std::string name, std::vector<int64_t> blocks) {
+  ResNetDesign design{
+      ResNetKind::kCifar, 64, {256, 512, 1024, 2048}, std::move(blocks), /*bottleneck=*/4};
+  design.shortcut_name = "shortcut";
+  design.head_name = "linear";
+  return entry<ResNet>(std::move(name), 32, design);
+}
+
+Entry option_a(std::string name, int64_t depth) {
+  const int64_t n = (depth - 2) / 6;
+  ResNetDesign design{ResNetKind::kCifar, 16, {16, 32, 64}, {n, n, n}};
+  design.option_a = true;
+  design.head_name = "linear";
+  return entry<ResNet>(std::move(name), 32, design);
+}
+
+void init_option_a_head(torch::nn::LinearImpl& head) {
+  torch::nn::init::kaiming_normal_(head.weight);
+}
+
 }  // namespace
 
 ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options) : kind_(design.kind) {
@@ -140,10 +173,24 @@ ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options) : kind_(de
     }
     layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
-  fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
-  init_convolutions(*this);
+  fc_ = register_module(design.head_name, torch::nn::Linear(width, options.num_classes));
+  add_shadow_heads(options, width, design.option_a ? init_option_a_head : nullptr);
+  if (design.option_a) {
+    init_option_a();
+  } else {
+    init_convolutions(*this);
+  }
   if (options.zero_init_residual) zero_init_residual();
+}
+
+// Kaiming's normal over the inputs, for the classifier too.
+void ResNet::init_option_a() {
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* conv = module->as<torch::nn::Conv2dImpl>()) {
+      torch::nn::init::kaiming_normal_(conv->weight);
+    }
+  }
+  init_option_a_head(*fc_);
 }
 
 void ResNet::zero_init_residual() {
@@ -198,6 +245,12 @@ Entries resnet_entries() {
       basic("resnet34d", kImageNetD, {3, 4, 6, 3}),
       bottleneck("resnet50d", kImageNetD, {3, 4, 6, 3}),
       bottleneck("resnet101d", kImageNetD, {3, 4, 23, 3}),
+      cifar_bottleneck("cifar_resnet50", {3, 4, 6, 3}),
+      option_a("resnet20_a", 20),
+      option_a("resnet32_a", 32),
+      option_a("resnet44_a", 44),
+      option_a("resnet56_a", 56),
+      option_a("resnet110_a", 110),
   };
 }
 

@@ -1,8 +1,10 @@
 // Residual networks (He et al., 2016): ImageNet's with torchvision's parameter names, their D
-// variants (He et al., 2019) with timm's, and the CIFAR family of RepDistiller (resnet8 ...
-// resnet110, resnet8x4, resnet32x4).
+// variants (He et al., 2019) with timm's, the CIFAR family of RepDistiller (resnet8 ... resnet110,
+// resnet8x4, resnet32x4, cifar_resnet50), and the original paper's for CIFAR with option-A
+// shortcuts under the names of akamaster/pytorch_resnet_cifar10.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "cnn/backbone.h"
@@ -23,6 +25,8 @@ struct ResNetDesign {
   std::vector<int64_t> widths;  // of the stages' outputs
   std::vector<int64_t> blocks;
   int64_t bottleneck = 1;  // how much narrower a block is inside; 1: basic blocks of two 3x3
+  bool option_a = false;   // shortcuts without parameters, and that code's first values
+  std::string shortcut_name = "downsample", head_name = "fc";
 };
 
 class ResNet : public Backbone {
@@ -33,6 +37,7 @@ class ResNet : public Backbone {
   std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
+  void init_option_a();
   void zero_init_residual();
 
   ResNetKind kind_;

@@ -17,6 +17,7 @@
 
 #include "augment/rng.h"
 #include "train/data/memory_dataset.h"
+#include "train/error.h"
 
 namespace umbra::test {
 
@@ -41,6 +42,17 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
+
+// What the umbra::Error (or the `Kind` of it) that the action throws says.
+template <typename Kind = Error, typename Action>
+std::string error_of(Action action) {
+  try {
+    action();
+  } catch (const Kind& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
 
 // Writes the file, and the folders above it.
 inline void write_bytes(const std::filesystem::path& path, const std::string& bytes) {

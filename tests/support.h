@@ -17,6 +17,27 @@ namespace umbra::test {
 
 inline constexpr double kFloor = 1e-6;
 
+// The tensors of the golden values, in double precision: amplitude * sin(frequency * (k + shift)),
+// or the cosine, at flat index k.
+inline torch::Tensor wave(torch::IntArrayRef shape, double amplitude, double frequency,
+                          double shift, bool cosine) {
+  const int64_t count = c10::multiply_integers(shape);
+  const torch::Tensor phase = (torch::arange(count, torch::kFloat64) + shift) * frequency;
+  return (amplitude * (cosine ? phase.cos() : phase.sin())).view(shape);
+}
+
+// The student's and the teacher's tensor of the golden values, and how near to these one must be:
+// they have eight decimals.
+inline torch::Tensor golden_student(torch::IntArrayRef shape) {
+  return wave(shape, 2.0, 0.37, 1.0, /*cosine=*/false);
+}
+inline torch::Tensor golden_teacher(torch::IntArrayRef shape) {
+  return wave(shape, 3.0, 0.21, 2.0, /*cosine=*/true);
+}
+inline void expect_golden(const torch::Tensor& value, double golden) {
+  EXPECT_NEAR(value.item<double>(), golden, 1e-8 + 1e-8 * std::abs(golden));
+}
+
 // Fails unless max|a-b| / max(max|b|, floor) <= tolerance. The floor serves tensors that are zero
 // in truth. NaN never passes.
 inline void expect_close(const torch::Tensor& actual, const torch::Tensor& expected,

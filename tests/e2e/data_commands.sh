@@ -2,23 +2,7 @@
 # umbra data info and umbra data pack, on a small CIFAR-10 of black images.
 set -uo pipefail
 umbra=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-# expect CODE TEXT COMMAND...: the command ends with the code and says the text.
-expect() {
-  local code=$1 text=$2 output status
-  shift 2
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || [[ "$output" != *"$text"* ]]; then
-    echo "FAILED: $*"
-    echo "  wanted exit $code and: $text"
-    echo "  got exit $status and: $output"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.bash"
 
 cifar=$work/cifar
 mkdir -p "$cifar"

@@ -3,24 +3,7 @@
 set -uo pipefail
 umbra=$1
 source_dir=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=1
-failures=0
-
-# expect CODE TEXT COMMAND...: the command ends with the code and says the text.
-expect() {
-  local code=$1 text=$2 output status
-  shift 2
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || [[ "$output" != *"$text"* ]]; then
-    echo "FAILED: $*"
-    echo "  wanted exit $code and: $text"
-    echo "  got exit $status and: $output"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.bash"
 
 small=(--set train.duration="40 steps" --set schedule.warmup="5 steps" --set run.precision=fp32
   --set model.name=resnet8 --set checkpoint.every="10 steps" --set log.every="10 steps" --quiet)

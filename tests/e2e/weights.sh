@@ -2,24 +2,7 @@
 # umbra models, forward, predict, inspect and export.
 set -uo pipefail
 umbra=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-export OMP_NUM_THREADS=1
-
-# expect CODE TEXT COMMAND...: the command ends with the code and says the text.
-expect() {
-  local code=$1 text=$2 output status
-  shift 2
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || [[ "$output" != *"$text"* ]]; then
-    echo "FAILED: $*"
-    echo "  wanted exit $code and: $text"
-    echo "  got exit $status and: $output"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.bash"
 
 # A safetensors file with the zero image 'input' [1, 3, 32, 32].
 header='{"input":{"dtype":"F32","shape":[1,3,32,32],"data_offsets":[0,12288]}}'

@@ -49,6 +49,31 @@ TEST(ZooParity, CifarNetworksHaveTheirReferencesNamesAndShapes) {
   }
 }
 
+// The backbone of that name with filled weights, run on the recorded images; its logits are
+// compared.
+cnn::CnnOutput filled_output(const std::string& name, int64_t num_classes,
+                             const TensorMap& expected) {
+  cnn::CnnOptions options;
+  options.num_classes = num_classes;
+  const auto model = cnn::create(name, options);
+  fill(state_of(*model), expected.at("noise"));
+  model->eval();
+  cnn::CnnOutput output = model->forward(expected.at("input"));
+  expect_close(output.logits, expected.at(name + "/logits"), kTolerance);
+  return output;
+}
+
+// Stages that were recorded before their activation.
+void expect_sums(const std::string& name, const cnn::CnnOutput& output, size_t count,
+                 bool ends_in_relu, const TensorMap& expected) {
+  ASSERT_EQ(output.stages.size(), count);
+  for (size_t i = 0; i < count; ++i) {
+    const torch::Tensor& sum = expected.at(fmt::format("{}/stage/{}", name, i));
+    expect_close(output.stages[i].pre, sum, kTolerance);
+    expect_close(output.stages[i].post, ends_in_relu ? torch::relu(sum) : sum, kTolerance);
+  }
+}
+
 TEST(ZooParity, EveryImageNetNetworkHasItsReferencesLogitsAndStages) {
   const torch::NoGradGuard no_grad;
   const TensorMap expected = truth("imagenet_zoo");
@@ -56,22 +81,10 @@ TEST(ZooParity, EveryImageNetNetworkHasItsReferencesLogitsAndStages) {
   ASSERT_GE(zoo.size(), 29U);
   for (const auto& [name, fact] : zoo.items()) {
     SCOPED_TRACE(name);
-    cnn::CnnOptions options;
-    options.num_classes = fact.at("num_classes");
-    const auto model = cnn::create(name, options);
-    fill(state_of(*model), expected.at("noise"));
-    model->eval();
-    const cnn::CnnOutput output = model->forward(expected.at("input"));
-    expect_close(output.logits, expected.at(name + "/logits"), kTolerance);
+    const cnn::CnnOutput output = filled_output(name, fact.at("num_classes"), expected);
     const auto names = fact.at("stages").get<std::vector<std::string>>();
-    ASSERT_EQ(output.stages.size(), names.size());
-    for (size_t i = 0; i < names.size(); ++i) {
-      const torch::Tensor& sum = expected.at(fmt::format("{}/stage/{}", name, i));
-      EXPECT_EQ(output.stages[i].name, names[i]);
-      expect_close(output.stages[i].pre, sum, kTolerance);
-      const bool relu = fact.at("ends_in_relu");
-      expect_close(output.stages[i].post, relu ? torch::relu(sum) : sum, kTolerance);
-    }
+    expect_sums(name, output, names.size(), fact.at("ends_in_relu"), expected);
+    for (size_t i = 0; i < names.size(); ++i) EXPECT_EQ(output.stages.at(i).name, names[i]);
   }
 }
 
@@ -81,13 +94,7 @@ TEST(ZooParity, EveryCifarNetworkHasItsReferencesLogitsAndStages) {
   const nlohmann::json zoo = facts("cifar_zoo");
   for (const auto& [name, fact] : zoo.items()) {
     SCOPED_TRACE(name);
-    cnn::CnnOptions options;
-    options.num_classes = fact.at("num_classes");
-    const auto model = cnn::create(name, options);
-    fill(state_of(*model), expected.at("noise"));
-    model->eval();
-    const cnn::CnnOutput output = model->forward(expected.at("input"));
-    expect_close(output.logits, expected.at(name + "/logits"), kTolerance);
+    const cnn::CnnOutput output = filled_output(name, fact.at("num_classes"), expected);
     ASSERT_EQ(output.stages.size(), part(expected, name + "/post").size());
     for (size_t i = 0; i < output.stages.size(); ++i) {
       expect_close(output.stages[i].pre, expected.at(fmt::format("{}/pre/{}", name, i)),
@@ -105,19 +112,8 @@ TEST(ZooParity, EveryCifarResNetHasItsReferencesLogitsAndStages) {
   ASSERT_GE(resnets.size(), 9U);
   for (const auto& [name, parameters] : resnets.items()) {
     SCOPED_TRACE(name);
-    cnn::CnnOptions options;
-    options.num_classes = 100;
-    const auto model = cnn::create(name, options);
-    fill(state_of(*model), expected.at("noise"));
-    model->eval();
-    const cnn::CnnOutput output = model->forward(expected.at("input"));
-    expect_close(output.logits, expected.at(name + "/logits"), kTolerance);
-    ASSERT_EQ(output.stages.size(), 3U);
-    for (size_t i = 0; i < 3; ++i) {
-      const torch::Tensor& sum = expected.at(fmt::format("{}/stage/{}", name, i));
-      expect_close(output.stages[i].pre, sum, kTolerance);
-      expect_close(output.stages[i].post, torch::relu(sum), kTolerance);
-    }
+    const cnn::CnnOutput output = filled_output(name, 100, expected);
+    expect_sums(name, output, 3, /*ends_in_relu=*/true, expected);
   }
 }
 

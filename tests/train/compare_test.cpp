@@ -8,19 +8,9 @@
 namespace umbra {
 namespace {
 
-// Row-major, filled by the flat index k: scale * f(rate * (k + shift)).
-torch::Tensor filled(torch::IntArrayRef shape, double (*f)(double), double scale, double rate,
-                     double shift) {
-  torch::Tensor flat = torch::empty({c10::multiply_integers(shape)}, torch::kFloat64);
-  for (int64_t k = 0; k < flat.numel(); ++k) {
-    flat[k] = scale * f(rate * (static_cast<double>(k) + shift));
-  }
-  return flat.view(shape);
-}
-
 TEST(CorrelationDifference, IsWhatTheFormulaGives) {
-  const torch::Tensor student = filled({10, 7}, std::sin, 2.0, 0.37, 1.0),
-                      teacher = filled({10, 6}, std::cos, 3.0, 0.21, 2.0);
+  const torch::Tensor student = test::golden_student({10, 7}),
+                      teacher = test::golden_teacher({10, 6});
   const torch::Tensor difference = correlation_difference(student, teacher);
   EXPECT_NEAR(difference.mean().item<double>(), 0.83810569, 1e-8);
   EXPECT_NEAR(difference.max().item<double>(), 1.81600993, 1e-8);

@@ -29,17 +29,6 @@ inline std::string gzip(const std::string& bytes) {
   return {std::istreambuf_iterator<char>(packed), {}};
 }
 
-// What the umbra::Error that the action throws says.
-template <typename Action>
-std::string error_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
-
 inline std::string opening_error(const std::string& format, const std::filesystem::path& path) {
   return error_of([&] { open_dataset(format, path); });
 }

@@ -5,27 +5,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support.h"
 #include "train/distill/objective.h"
 #include "train/distill/shadow_branch.h"
 
 namespace umbra {
 namespace {
 
+using test::expect_golden;
 using testing::ElementsAre;
 
-torch::Tensor wave(double amplitude, double frequency, double shift, bool cosine) {
-  const torch::Tensor phase = (torch::arange(400, torch::kFloat64) + shift) * frequency;
-  return (amplitude * (cosine ? phase.cos() : phase.sin())).view({4, 100});
-}
-torch::Tensor student() { return wave(2.0, 0.37, 1.0, /*cosine=*/false); }
-torch::Tensor teacher() { return wave(3.0, 0.21, 2.0, /*cosine=*/true); }
-torch::Tensor shadow() { return wave(2.0, 0.11, 3.0, /*cosine=*/false); }
+torch::Tensor student() { return test::golden_student({4, 100}); }
+torch::Tensor teacher() { return test::golden_teacher({4, 100}); }
+torch::Tensor shadow() { return test::wave({4, 100}, 2.0, 0.11, 3.0, /*cosine=*/false); }
 torch::Tensor labels() { return torch::tensor({3, 14, 15, 92}, torch::kInt64); }
-
-// The golden values have eight decimals.
-void expect_golden(const torch::Tensor& value, double golden) {
-  EXPECT_NEAR(value.item<double>(), golden, 1e-8 + 1e-8 * std::abs(golden));
-}
 
 void expect_golden_row(const torch::Tensor& gradient, std::array<double, 4> first, double norm) {
   for (int64_t i = 0; i < 4; ++i) {

@@ -11,6 +11,7 @@
 namespace umbra {
 namespace {
 
+using test::error_of;
 using test::TemporaryFolder;
 using ::testing::HasSubstr;
 
@@ -24,15 +25,6 @@ std::string save_script(const TemporaryFolder& folder, const std::string& body) 
   const std::string path = (folder / "network.pt").string();
   script.save(path);
   return path;
-}
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
 }
 
 TEST(ScriptModel, GivesTheLogitsOfTheFile) {

@@ -13,43 +13,33 @@
 namespace umbra {
 namespace {
 
+using test::expect_golden;
+using test::golden_student;
+using test::golden_teacher;
 using testing::HasSubstr;
 using Maps = std::vector<torch::Tensor>;
 
-torch::Tensor wave(double amplitude, double frequency, double shift, bool cosine,
-                   torch::IntArrayRef shape) {
-  const int64_t count = c10::multiply_integers(shape);
-  const torch::Tensor phase = (torch::arange(count, torch::kFloat64) + shift) * frequency;
-  return (amplitude * (cosine ? phase.cos() : phase.sin())).view(shape);
-}
-torch::Tensor student_map(torch::IntArrayRef shape) { return wave(2.0, 0.37, 1.0, false, shape); }
-torch::Tensor teacher_map(torch::IntArrayRef shape) { return wave(3.0, 0.21, 2.0, true, shape); }
-
-// The golden values have eight decimals.
-void expect_golden(const torch::Tensor& value, double golden) {
-  EXPECT_NEAR(value.item<double>(), golden, 1e-8 + 1e-8 * std::abs(golden));
-}
-
 TEST(TermsMapsLoss, SimilarityPreservingIsGolden) {
-  expect_golden(similarity_preserving_loss(student_map({4, 3, 8, 8}), teacher_map({4, 3, 8, 8})),
-                0.26135693);
+  expect_golden(
+      similarity_preserving_loss(golden_student({4, 3, 8, 8}), golden_teacher({4, 3, 8, 8})),
+      0.26135693);
 }
 
 TEST(TermsMapsLoss, NeuronSelectivityIsGolden) {
-  const torch::Tensor teacher = teacher_map({4, 3, 8, 8});
-  expect_golden(neuron_selectivity_loss(student_map({4, 3, 8, 8}), teacher), 1.04135679);
-  expect_golden(neuron_selectivity_loss(student_map({4, 5, 16, 16}), teacher), 1.07038471);
+  const torch::Tensor teacher = golden_teacher({4, 3, 8, 8});
+  expect_golden(neuron_selectivity_loss(golden_student({4, 3, 8, 8}), teacher), 1.04135679);
+  expect_golden(neuron_selectivity_loss(golden_student({4, 5, 16, 16}), teacher), 1.07038471);
 }
 
 TEST(TermsMapsLoss, FlowIsGolden) {
-  expect_golden(flow_loss({student_map({4, 5, 16, 16}), student_map({4, 5, 8, 8})},
-                          {teacher_map({4, 5, 16, 16}), teacher_map({4, 5, 8, 8})}),
+  expect_golden(flow_loss({golden_student({4, 5, 16, 16}), golden_student({4, 5, 8, 8})},
+                          {golden_teacher({4, 5, 16, 16}), golden_teacher({4, 5, 8, 8})}),
                 0.01415537);
 }
 
 TEST(TermsMapsLoss, BoundariesAreGoldenAndTheLastLevelWeighsMost) {
-  const Maps student = {student_map({4, 3, 8, 8}), student_map({4, 5, 16, 16})},
-             teacher = {teacher_map({4, 3, 8, 8}), teacher_map({4, 5, 16, 16})};
+  const Maps student = {golden_student({4, 3, 8, 8}), golden_student({4, 5, 16, 16})},
+             teacher = {golden_teacher({4, 3, 8, 8}), golden_teacher({4, 5, 16, 16})};
   expect_golden(0.5 * boundary_loss({student[0]}, {teacher[0]}), 0.80250444);
   expect_golden(boundary_loss({student[1]}, {teacher[1]}), 10.83084883);
   expect_golden(boundary_loss(student, teacher), 0.80250444 + 10.83084883);
@@ -63,7 +53,8 @@ TEST(TermsMapsLoss, ATeacherOfZeroIsAnInactiveNeuron) {
 }
 
 TEST(TermsMapsLoss, FactorsAreGolden) {
-  expect_golden(factor_loss(student_map({4, 3, 8, 8}), teacher_map({4, 3, 8, 8})), 0.02732439);
+  expect_golden(factor_loss(golden_student({4, 3, 8, 8}), golden_teacher({4, 3, 8, 8})),
+                0.02732439);
 }
 
 // Every loss of two levels of maps, by name.
@@ -76,10 +67,10 @@ std::vector<std::pair<std::string, torch::Tensor>> all_losses(const Maps& s, con
 }
 
 TEST(TermsMapsLoss, TeachersGetNoGradient) {
-  const Maps s = {student_map({4, 6, 4, 4}).requires_grad_(),
-                  student_map({4, 5, 2, 2}).requires_grad_()},
-             t = {teacher_map({4, 6, 4, 4}).requires_grad_(),
-                  teacher_map({4, 5, 2, 2}).requires_grad_()};
+  const Maps s = {golden_student({4, 6, 4, 4}).requires_grad_(),
+                  golden_student({4, 5, 2, 2}).requires_grad_()},
+             t = {golden_teacher({4, 6, 4, 4}).requires_grad_(),
+                  golden_teacher({4, 5, 2, 2}).requires_grad_()};
   for (const auto& [name, loss] : all_losses(s, t)) {
     SCOPED_TRACE(name);
     s[0].mutable_grad() = torch::Tensor();
@@ -91,8 +82,8 @@ TEST(TermsMapsLoss, TeachersGetNoGradient) {
 }
 
 TEST(TermsMapsLoss, AreComputedInSinglePrecisionUnderAutocast) {
-  Maps s = {student_map({4, 6, 8, 8}), student_map({4, 5, 2, 2})},
-       t = {teacher_map({4, 6, 8, 8}), teacher_map({4, 5, 2, 2})};
+  Maps s = {golden_student({4, 6, 8, 8}), golden_student({4, 5, 2, 2})},
+       t = {golden_teacher({4, 6, 8, 8}), golden_teacher({4, 5, 2, 2})};
   for (Maps* maps : {&s, &t}) {
     for (torch::Tensor& map : *maps) map = map.to(torch::kBFloat16);
   }
@@ -251,7 +242,8 @@ TEST(TermsMapsDefaults, AreThePublishedWeightsAndFits) {
     double weight;
     std::optional<Term::Fit> fit;
   };
-  const Term::Fit with_student{30.0, 0.0, true}, alone{30.0, 0.01, false};
+  const Term::Fit with_student{.epochs = 30.0, .trains_student = true},
+      alone{.epochs = 30.0, .lr = 0.01};
   for (const Expected& expected : {Expected{"sp", 3000.0, {}},
                                    {"nst", 50.0, {}},
                                    {"fsp", 0.0, with_student},
@@ -321,12 +313,7 @@ TEST(TermsMapsFit, BoundariesLieBeforeTheActivation) {
 
 // What the user is told.
 std::string refusal(const TermContext& context) {
-  try {
-    make_term(context);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "accepted";
+  return test::error_of<ConfigError>([&] { make_term(context); });
 }
 
 TEST(TermsMapsErrors, FlowsOfOtherWidthsAreRefusedWithThem) {

@@ -15,16 +15,9 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-torch::Tensor wave(double amplitude, double frequency, double shift, bool cosine) {
-  const torch::Tensor phase = (torch::arange(24, torch::kFloat64) + shift) * frequency;
-  return (amplitude * (cosine ? phase.cos() : phase.sin())).view({4, 6});
-}
-torch::Tensor student_vectors() { return wave(2.0, 0.37, 1.0, /*cosine=*/false); }
-torch::Tensor teacher_vectors() { return wave(3.0, 0.21, 2.0, /*cosine=*/true); }
-
 // Golden values have eight decimals.
 TEST(PooledTerms, RelationsAreGolden) {
-  const torch::Tensor s = student_vectors(), t = teacher_vectors();
+  const torch::Tensor s = golden_student({4, 6}), t = golden_teacher({4, 6});
   EXPECT_NEAR(congruence_loss(s, t).item<double>(), 11.09684707, 1e-8);
   EXPECT_NEAR(relational_loss(s, t, 25.0, 50.0).item<double>(), 4.62904543, 1e-8);
   EXPECT_NEAR(probabilistic_transfer_loss(s, t).item<double>(), 0.05503016, 1e-8);
@@ -39,8 +32,8 @@ TEST(PooledTerms, WeightsAreThePublishedOnes) {
 }
 
 TEST(PooledTerms, RelationsOfOneSampleAreNone) {
-  const torch::Tensor s = student_vectors().narrow(0, 0, 1).clone().requires_grad_();
-  const torch::Tensor t = teacher_vectors().narrow(0, 0, 1);
+  const torch::Tensor s = golden_student({4, 6}).narrow(0, 0, 1).clone().requires_grad_();
+  const torch::Tensor t = golden_teacher({4, 6}).narrow(0, 0, 1);
   const torch::Tensor loss =
       congruence_loss(s, t) + relational_loss(s, t, 25.0, 50.0) + probabilistic_transfer_loss(s, t);
   loss.backward();
@@ -49,12 +42,12 @@ TEST(PooledTerms, RelationsOfOneSampleAreNone) {
 }
 
 TEST(PooledTerms, SamplesThatCoincideAndVectorsOfZerosHaveGradientsOfModerateSize) {
-  torch::Tensor s = student_vectors();
+  torch::Tensor s = golden_student({4, 6});
   s[1] = s[0];
   s[2] = 0.0;
   s.requires_grad_();
-  for (const torch::Tensor& loss : {relational_loss(s, teacher_vectors(), 25.0, 50.0),
-                                    probabilistic_transfer_loss(s, teacher_vectors())}) {
+  for (const torch::Tensor& loss : {relational_loss(s, golden_teacher({4, 6}), 25.0, 50.0),
+                                    probabilistic_transfer_loss(s, golden_teacher({4, 6}))}) {
     s.mutable_grad() = torch::Tensor();
     loss.backward();
     EXPECT_TRUE(torch::isfinite(s.grad()).all().item<bool>());
@@ -76,7 +69,7 @@ TEST(PooledTerms, RelationsAreWideUnderAutocast) {
 
 TEST(PooledTerms, HalfPrecisionIsComputedInSinglePrecision) {
   const auto half = [](const torch::Tensor& x) { return x.to(torch::kBFloat16); };
-  const torch::Tensor s = half(student_vectors()), t = half(teacher_vectors());
+  const torch::Tensor s = half(golden_student({4, 6})), t = half(golden_teacher({4, 6}));
   const torch::Tensor map = half(torch::randn({2, 3, 4, 4}));
   for (const torch::Tensor& value :
        {congruence_loss(s, t), relational_loss(s, t, 25.0, 50.0), probabilistic_transfer_loss(s, t),
@@ -252,13 +245,8 @@ TEST(PooledTerms, MarginsAreTheTeachersAndAreKeptAsBuffers) {
 
 // --- errors ------------------------------------------------------------------------------------
 
-std::string error_of(const TermContext& context) {
-  try {
-    make_term(context);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
+std::string refusal(const TermContext& context) {
+  return error_of<ConfigError>([&] { make_term(context); });
 }
 
 TEST(PooledTerms, RefuseATeacherThatGivesLogitsOnly) {
@@ -268,7 +256,7 @@ TEST(PooledTerms, RefuseATeacherThatGivesLogitsOnly) {
     const torch::Tensor logits = context.teacher.example.logits;
     context.teacher.example = {};
     context.teacher.example.logits = logits;
-    EXPECT_THAT(error_of(context),
+    EXPECT_THAT(refusal(context),
                 AllOf(HasSubstr(method), HasSubstr("resnet8x4"), HasSubstr("logits only")));
   }
 }
@@ -279,7 +267,7 @@ TEST(PooledTerms, RefuseAStageThatIsNotThere) {
     TermContext context = networks.context(method);
     context.options.student_stages = {"layer9"};
     context.options.teacher_stages = {"layer1"};
-    EXPECT_THAT(error_of(context), AllOf(HasSubstr("no stage 'layer9'"), HasSubstr("layer3")));
+    EXPECT_THAT(refusal(context), AllOf(HasSubstr("no stage 'layer9'"), HasSubstr("layer3")));
   }
 }
 
@@ -295,7 +283,7 @@ TEST(PooledTerms, TakeTheStagesThatAreNamed) {
 TEST(PooledTerms, RefuseATeacherWithoutNormsBeforeItsActivations) {
   for (const char* teacher : {"vit", "cifar_shufflenetv2"}) {
     const Networks networks("resnet8", teacher);
-    EXPECT_THAT(error_of(networks.context("ofd")),
+    EXPECT_THAT(refusal(networks.context("ofd")),
                 AllOf(HasSubstr("margins"), HasSubstr(teacher), HasSubstr("take a ResNet")));
   }
 }

@@ -15,40 +15,16 @@
 namespace umbra {
 namespace {
 
+using test::error_of;
 using test::expect_close;
+using test::expect_golden;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-torch::Tensor wave(torch::IntArrayRef shape, double amplitude, double frequency, double shift) {
-  const int64_t count = c10::multiply_integers(shape);
-  const torch::Tensor k = torch::arange(count, torch::kFloat64);
-  return (amplitude * ((k + shift) * frequency).sin()).view(shape);
-}
-torch::Tensor student_wave(torch::IntArrayRef shape) { return wave(shape, 2.0, 0.37, 1.0); }
-torch::Tensor teacher_wave(torch::IntArrayRef shape) {
-  const torch::Tensor k = torch::arange(c10::multiply_integers(shape), torch::kFloat64);
-  return (3.0 * ((k + 2.0) * 0.21).cos()).view(shape);
-}
-
-// The golden values have eight decimals.
-void expect_golden(const torch::Tensor& value, double golden) {
-  EXPECT_NEAR(value.item<double>(), golden, 1e-8 + 1e-8 * std::abs(golden));
-}
-
 std::vector<int64_t> listed(const torch::Tensor& x) {
   const torch::Tensor flat = x.contiguous().to(torch::kInt64);
   return {flat.data_ptr<int64_t>(), flat.data_ptr<int64_t>() + flat.numel()};
-}
-
-template <class Function>
-std::string message_of(Function&& function) {
-  try {
-    function();
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no ConfigError";
 }
 
 // --- networks --------------------------------------------------------------------------------
@@ -125,7 +101,7 @@ std::vector<double> descend(Model& student, torch::nn::Module& module, int64_t s
 
 TEST(ReviewKd, HclIsGolden) {
   const auto loss = [](torch::IntArrayRef shape) {
-    return hcl_loss(student_wave(shape), teacher_wave(shape));
+    return hcl_loss(test::golden_student(shape), test::golden_teacher(shape));
   };
   expect_golden(loss({4, 5, 16, 16}), 3.91278468);
   expect_golden(loss({4, 3, 8, 8}), 3.95566033);
@@ -134,16 +110,16 @@ TEST(ReviewKd, HclIsGolden) {
 }
 
 TEST(ReviewKd, HclTeachesTheStudentOnly) {
-  const torch::Tensor s = student_wave({2, 3, 8, 8}).requires_grad_(),
-                      t = teacher_wave({2, 3, 8, 8}).requires_grad_();
+  const torch::Tensor s = test::golden_student({2, 3, 8, 8}).requires_grad_(),
+                      t = test::golden_teacher({2, 3, 8, 8}).requires_grad_();
   hcl_loss(s, t).backward();
   EXPECT_TRUE(s.grad().defined());
   EXPECT_FALSE(t.grad().defined());
 }
 
 TEST(ReviewKd, HclOfHalfPrecisionIsComputedInSinglePrecision) {
-  const torch::Tensor s = student_wave({2, 3, 8, 8}).to(torch::kBFloat16),
-                      t = teacher_wave({2, 3, 8, 8}).to(torch::kBFloat16);
+  const torch::Tensor s = test::golden_student({2, 3, 8, 8}).to(torch::kBFloat16),
+                      t = test::golden_teacher({2, 3, 8, 8}).to(torch::kBFloat16);
   const torch::Tensor value = hcl_loss(s, t);
   EXPECT_EQ(value.scalar_type(), torch::kFloat32);
   expect_close(value, hcl_loss(s.to(torch::kFloat64), t.to(torch::kFloat64)), 1e-6);
@@ -257,11 +233,11 @@ TEST(ReviewKd, RefusesWhatCannotBeCompared) {
   Pair pair = network_pair("resnet8", "resnet8");
   TermContext context = pair.context;
   context.options.student_stages = context.options.teacher_stages = {"layer9"};
-  EXPECT_THAT(message_of([&] { make_term(context); }),
+  EXPECT_THAT(error_of<ConfigError>([&] { make_term(context); }),
               AllOf(HasSubstr("layer9"), HasSubstr("layer1")));
   context = pair.context;
   context.teacher.example = logits_only(pair.context.teacher.example);
-  EXPECT_THAT(message_of([&] { make_term(context); }),
+  EXPECT_THAT(error_of<ConfigError>([&] { make_term(context); }),
               AllOf(HasSubstr("review_kd"), HasSubstr("logits only")));
 }
 
@@ -269,10 +245,10 @@ TEST(ReviewKd, RefusesWhatCannotBeCompared) {
 
 TEST(SskdLosses, AreGolden) {
   const torch::Tensor labels = torch::tensor({1, 2, 3}, torch::kInt64).repeat_interleave(4);
-  const SskdRows z_s = split_views(student_wave({12, 10})),
-                 z_t = split_views(teacher_wave({12, 10})), y = split_views(labels);
-  const torch::Tensor a_s = view_similarity(student_wave({12, 6})),
-                      a_t = view_similarity(teacher_wave({12, 6})),
+  const SskdRows z_s = split_views(test::golden_student({12, 10})),
+                 z_t = split_views(test::golden_teacher({12, 10})), y = split_views(labels);
+  const torch::Tensor a_s = view_similarity(test::golden_student({12, 6})),
+                      a_t = view_similarity(test::golden_teacher({12, 6})),
                       sources = view_sources(3, torch::kCPU);
   const torch::Tensor class_ranks = target_ranks(z_t.transformed, y.transformed),
                       source_ranks = target_ranks(a_t, sources);
@@ -320,7 +296,7 @@ TEST(SskdLosses, KeepsTheLeastWrongRowsAndTheirOrderAmongEquals) {
 }
 
 TEST(SskdLosses, NoRowIsNoLoss) {
-  const torch::Tensor s = student_wave({3, 4}).requires_grad_();
+  const torch::Tensor s = test::golden_student({3, 4}).requires_grad_();
   const torch::Tensor t = torch::tensor({0.0, 1.0, 2.0, 3.0}).repeat({3, 1});
   const torch::Tensor loss = selected_kl(s, t, torch::zeros({3}, torch::kInt64), 0.0, 4.0);
   loss.backward();
@@ -329,15 +305,15 @@ TEST(SskdLosses, NoRowIsNoLoss) {
 }
 
 TEST(SskdLosses, TheTeachersSideGetsNoGradient) {
-  const torch::Tensor s = student_wave({6, 4}).requires_grad_(),
-                      t = teacher_wave({6, 4}).requires_grad_();
+  const torch::Tensor s = test::golden_student({6, 4}).requires_grad_(),
+                      t = test::golden_teacher({6, 4}).requires_grad_();
   selected_kl(s, t, torch::zeros({6}, torch::kInt64), 0.75, 4.0).backward();
   EXPECT_TRUE(s.grad().defined());
   EXPECT_FALSE(t.grad().defined());
 }
 
 TEST(SskdLosses, SimilaritiesStayInSinglePrecisionUnderAutocast) {
-  const torch::Tensor rows = student_wave({8, 6}).to(torch::kFloat32);
+  const torch::Tensor rows = test::golden_student({8, 6}).to(torch::kFloat32);
   const torch::Tensor expected = view_similarity(rows);
   const AutocastGuard autocast(torch::kCPU, torch::kBFloat16);
   EXPECT_TRUE(torch::equal(view_similarity(rows), expected));
@@ -482,7 +458,8 @@ TEST(SskdObjective, NeedsOneTeacherThatCanBeLookedInto) {
   const Pair pair = network_pair("resnet8", "resnet8");
   Setting setting = setting_of(pair);
   const auto message = [&] {
-    return message_of([&] { make_objective(sskd_options("contrastive"), LossOptions{}, setting); });
+    return error_of<ConfigError>(
+        [&] { make_objective(sskd_options("contrastive"), LossOptions{}, setting); });
   };
   setting.teachers[0].example = logits_only(setting.teachers[0].example);
   EXPECT_THAT(message(), AllOf(HasSubstr("sskd"), HasSubstr("logits only")));

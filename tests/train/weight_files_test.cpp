@@ -18,6 +18,7 @@ namespace umbra {
 namespace {
 
 using namespace std::string_literals;
+using test::error_of;
 using test::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
@@ -35,15 +36,6 @@ std::string bytes_of(const std::string& path) {
 }
 
 TensorMap read_tensors(const std::string& path) { return read_weight_file(path).tensors; }
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 std::span<const uint8_t> span_of(const std::string& bytes) {
   return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};

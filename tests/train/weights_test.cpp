@@ -3,26 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support.h"
 #include "train/error.h"
 #include "train/weights/key_maps.h"
 
 namespace umbra {
 namespace {
 
+using test::error_of;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
 
 ModelOptions small_vit(int64_t img_size, int64_t classes, bool distilled) {
   ModelOptions options;

@@ -51,10 +51,7 @@ struct Comparison {
 // The config that says which images are compared: the one given, else of the first run.
 LoadedConfig data_config(const CompareArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
-  if (!arguments.data.empty()) {
-    overrides.insert(overrides.begin(),
-                     {"data.path=" + arguments.data, "data.format=auto", "data.train_samples=0"});
-  }
+  prefer_data(overrides, arguments.data);
   if (!arguments.config.empty()) return load_config(arguments.config, overrides);
   std::vector<std::string> paths = arguments.students;
   paths.push_back(arguments.teacher);

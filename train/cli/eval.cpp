@@ -182,12 +182,7 @@ void add_eval_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--data", arguments->data, "Another data set: short for --set data.path=...");
   command->callback([=] {
-    // Another data set may have another layout; what else was set comes last.
-    if (!arguments->data.empty()) {
-      arguments->overrides.insert(
-          arguments->overrides.begin(),
-          {"data.path=" + arguments->data, "data.format=auto", "data.train_samples=0"});
-    }
+    prefer_data(arguments->overrides, arguments->data);
     eval(*arguments);
   });
 }

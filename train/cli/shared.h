@@ -42,6 +42,13 @@ struct RunChoice {
   std::vector<CLI::Option*> options_;
 };
 
+// --data PATH ahead of what --set says: another data set may have another layout.
+inline void prefer_data(std::vector<std::string>& overrides, const std::string& path) {
+  if (path.empty()) return;
+  overrides.insert(overrides.begin(),
+                   {"data.path=" + path, "data.format=auto", "data.train_samples=0"});
+}
+
 // Throws ConfigError if the file is there: nothing is overwritten.
 inline void refuse_existing(const std::string& path) {
   if (!std::filesystem::exists(path)) return;

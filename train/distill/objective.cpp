@@ -68,8 +68,10 @@ class ComposedObjective : public Objective {
   std::vector<Fit> fits() const override {
     std::vector<Fit> fits = base_->fits();
     for (size_t i = 0; i < terms_.size(); ++i) {
-      const auto fit = terms_[i].term->fit();
-      if (fit) fits.push_back({fit_name(i), fit->epochs, fit->lr, {}, fit->trains_student});
+      auto fit = terms_[i].term->fit();
+      if (!fit) continue;
+      fit->name = fit_name(i);
+      fits.push_back(*std::move(fit));
     }
     return fits;
   }

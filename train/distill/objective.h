@@ -53,7 +53,7 @@ class Objective {
   // fits() in order, each on what of module() gets gradients, and on the student with
   // trains_student. The teacher is frozen throughout.
   struct Fit {
-    std::string name;
+    std::string name{};
     double epochs = 0.0, lr = 0.0;        // lr 0: the training's
     std::vector<double> milestones = {};  // epochs at which the rate drops to a tenth
     bool trains_student = false;

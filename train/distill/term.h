@@ -40,12 +40,9 @@ class Term {
   // What the term trains or keeps (regressors, embeddings, memory banks); null if nothing.
   virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
 
-  // A fit before the training (of a paraphraser, a connector): how long, and at which rate, 0 for
-  // the training's. The loop runs it on the term's module, and on the student with trains_student.
-  struct Fit {
-    double epochs = 0.0, lr = 0.0;
-    bool trains_student = false;
-  };
+  // A fit before the training (of a paraphraser, a connector), on the term's module, and on the
+  // student with trains_student. Its name is left to the objective.
+  using Fit = Objective::Fit;
   virtual std::optional<Fit> fit() const { return std::nullopt; }
   virtual torch::Tensor fit_loss(const TermInput&) { TORCH_CHECK(false, "this term has no fit"); }
 };

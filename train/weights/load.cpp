@@ -68,18 +68,32 @@ bool is_shadow(const std::string& name) {
                      [&](std::string_view start) { return name.starts_with(start); });
 }
 
-// Rows of the tensor that the class head of such a model is called.
-int64_t class_count(ModelOptions options, const TensorMap& file) {
-  options.num_classes = 1;
-  const std::unique_ptr<Model> model = create_model(options);
+// The file's tensors under our names. What stood beside the network in its wrapper and is none of
+// the model's is left out, and told in `left_out`.
+TensorMap under_our_names(const WeightFile& file, const std::string& model, const TensorMap& own,
+                          std::vector<std::string>& left_out) {
+  TensorMap state = to_ours(model, file.tensors, own);
+  for (const std::string& name : file.beside) {
+    if (!own.contains(name) && state.erase(name) > 0) left_out.push_back(name);
+  }
+  return state;
+}
+
+// A model of as many classes as the file's class head has rows, if it has one; most files for
+// ImageNet need no second try.
+std::unique_ptr<Model> create_for(ModelOptions options, const TensorMap& file) {
+  options.num_classes = 1000;
+  std::unique_ptr<Model> model = create_model(options);
   const TensorMap own = state_of(model->module());
   const TensorMap weights = to_ours(options.name, file, own);
-  for (const std::string& name : head_names(*model)) {
-    if (!own.at(name).is_same(model->classifier()->weight)) continue;
+  for (const auto& [name, tensor] : own) {
+    if (!tensor.is_same(model->classifier()->weight)) continue;
     const auto found = weights.find(name);
-    if (found != weights.end() && found->second.dim() == 2) return found->second.size(0);
+    if (found == weights.end() || found->second.dim() != 2) break;
+    options.num_classes = found->second.size(0);
+    if (options.num_classes != 1000) return create_model(options);
   }
-  return 1000;  // it is another model, then: the mismatch will say more
+  return model;
 }
 
 }  // namespace
@@ -99,12 +113,8 @@ std::vector<std::string> head_names(Model& model) {
 LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& rule) {
   const torch::NoGradGuard no_grad;
   const TensorMap own = state_of(model.module());
-  TensorMap state = to_ours(model.options().name, file.tensors, own);
   LoadReport report;
-  for (const std::string& name : file.beside) {
-    if (own.contains(name) || state.erase(name) == 0) continue;
-    report.unused.push_back(name);
-  }
+  TensorMap state = under_our_names(file, model.options().name, own, report.unused);
   if (rule.new_head) {
     for (const std::string& name : head_names(model)) {
       state.erase(name);
@@ -148,8 +158,8 @@ std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions opt
   const WeightFile file = open_weight_file(path);
   if (wrapper) *wrapper = file.wrapper;
   try {
-    if (options.num_classes == 0) options.num_classes = class_count(options, file.tensors);
-    std::unique_ptr<Model> model = create_model(options);
+    std::unique_ptr<Model> model =
+        options.num_classes > 0 ? create_model(options) : create_for(options, file.tensors);
     load_weights(*model, file);
     return model;
   } catch (const Error& error) {
@@ -159,14 +169,10 @@ std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions opt
   }
 }
 
-TensorMap translated(const WeightFile& file, ModelOptions options) {
-  options.num_classes = class_count(options, file.tensors);
-  const std::unique_ptr<Model> model = create_model(options);
-  const TensorMap own = state_of(model->module());
-  TensorMap state = to_ours(options.name, file.tensors, own);
-  for (const std::string& name : file.beside) {
-    if (!own.contains(name)) state.erase(name);
-  }
+TensorMap translated(const WeightFile& file, const ModelOptions& options) {
+  const TensorMap own = state_of(create_for(options, file.tensors)->module());
+  std::vector<std::string> left_out;
+  TensorMap state = under_our_names(file, options.name, own, left_out);
   Mismatch mismatch = compare(own, state);
   std::erase_if(mismatch.unexpected, is_shadow);
   if (!mismatch.empty()) throw Error(describe(mismatch, own, state));

@@ -41,6 +41,6 @@ std::unique_ptr<Model> open_model_file(const std::string& path, ModelOptions opt
 
 // The tensors of a file that must be such a model, under our names; beside them only further shadow
 // heads and tokens. Throws umbra::Error if they do not fit.
-TensorMap translated(const WeightFile& file, ModelOptions options);
+TensorMap translated(const WeightFile& file, const ModelOptions& options);
 
 }  // namespace umbra

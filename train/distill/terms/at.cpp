@@ -1,29 +1,11 @@
 #include <torch/nn/functional.h>
 
 #include "train/distill/losses.h"
-#include "train/distill/stages.h"
+#include "train/distill/terms/stage_sum.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
 namespace {
-
-class AttentionTransfer : public Term {
- public:
-  explicit AttentionTransfer(std::vector<StagePair> pairs) : pairs_(std::move(pairs)) {}
-
-  torch::Tensor loss(const TermInput& input) override {
-    torch::Tensor sum;
-    for (const StagePair& pair : pairs_) {
-      const torch::Tensor loss = attention_loss(as_map(input.student.features[pair.student]),
-                                                as_map(input.teacher.features[pair.teacher]));
-      sum = sum.defined() ? sum + loss : loss;
-    }
-    return sum;
-  }
-
- private:
-  std::vector<StagePair> pairs_;
-};
 
 // [B, H * W]
 torch::Tensor attention_of(const torch::Tensor& map) {
@@ -39,7 +21,7 @@ torch::Tensor attention_loss(const torch::Tensor& student, const torch::Tensor& 
 }
 
 std::unique_ptr<Term> make_at(const TermContext& context) {
-  return std::make_unique<AttentionTransfer>(stage_pairs(context, StageChoice::kAll));
+  return make_stage_sum(stage_pairs(context, StageChoice::kAll), attention_loss);
 }
 
 }  // namespace umbra

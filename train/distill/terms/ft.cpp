@@ -100,7 +100,8 @@ std::unique_ptr<Term> make_ft(const TermContext& context) {
   const StagePair pair = stage_pairs(context, StageChoice::kLast).front();
   const int64_t mine = as_map(context.student.example.features[pair.student]).size(1);
   const int64_t theirs = as_map(context.teacher.example.features[pair.teacher]).size(1);
-  const Term::Fit fit{context.options.fit_epochs, context.options.fit_lr, /*trains_student=*/false};
+  const Term::Fit fit{
+      .epochs = context.options.fit_epochs, .lr = context.options.fit_lr, .trains_student = false};
   return std::make_unique<FactorTransfer>(pair, fit, mine, theirs, factors_of(context, theirs));
 }
 

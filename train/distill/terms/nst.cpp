@@ -2,30 +2,11 @@
 
 #include "train/distill/full_precision.h"
 #include "train/distill/losses.h"
-#include "train/distill/stages.h"
+#include "train/distill/terms/stage_sum.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
 namespace {
-
-class NeuronSelectivity : public Term {
- public:
-  explicit NeuronSelectivity(std::vector<StagePair> pairs) : pairs_(std::move(pairs)) {}
-
-  torch::Tensor loss(const TermInput& input) override {
-    torch::Tensor sum;
-    for (const StagePair& pair : pairs_) {
-      const torch::Tensor loss =
-          neuron_selectivity_loss(as_map(input.student.features[pair.student]),
-                                  as_map(input.teacher.features[pair.teacher]));
-      sum = sum.defined() ? sum + loss : loss;
-    }
-    return sum;
-  }
-
- private:
-  std::vector<StagePair> pairs_;
-};
 
 // Where each neuron fires: [B, C, N], every pattern over the N positions of length 1.
 torch::Tensor patterns(const torch::Tensor& map) {
@@ -53,7 +34,7 @@ torch::Tensor neuron_selectivity_loss(const torch::Tensor& student, const torch:
 }
 
 std::unique_ptr<Term> make_nst(const TermContext& context) {
-  return std::make_unique<NeuronSelectivity>(stage_pairs(context, StageChoice::kAll));
+  return make_stage_sum(stage_pairs(context, StageChoice::kAll), neuron_selectivity_loss);
 }
 
 }  // namespace umbra

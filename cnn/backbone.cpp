@@ -3,6 +3,7 @@
 #include "cnn/cifar_mobilenet_v2.h"
 #include "cnn/convnext.h"
 #include "cnn/efficientnet_lite.h"
+#include "cnn/layers.h"
 #include "cnn/mobilenet_v1.h"
 #include "cnn/mobilenet_v2.h"
 #include "cnn/registry.h"
@@ -30,6 +31,13 @@ class MlpHeadImpl : public torch::nn::Module {
 };
 TORCH_MODULE(MlpHead);
 
+// 1x1 convolution and batch norm.
+torch::nn::Sequential pointwise_norm(int64_t in, int64_t out) {
+  torch::nn::Conv2d pointwise = conv(in, out, /*kernel=*/1);
+  torch::nn::init::kaiming_normal_(pointwise->weight, /*a=*/0.0, torch::kFanOut, torch::kReLU);
+  return torch::nn::Sequential(pointwise, torch::nn::BatchNorm2d(out));
+}
+
 // A new family adds its rows here.
 const Entries& table() {
   static const Entries entries = [] {
@@ -55,7 +63,14 @@ const Entry* find(std::string_view name) {
 
 }  // namespace
 
-void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width, HeadInit init) {
+void Backbone::add_distillation_layers(const CnnOptions& options, int64_t width, HeadInit init) {
+  if (options.expanded_channels > 0) {
+    const auto transform =
+        register_module("feature_transform", std::make_shared<torch::nn::Module>());
+    const int64_t wide = options.expanded_channels;
+    expand_ = transform->register_module("expand", pointwise_norm(width, wide));
+    restore_ = transform->register_module("restore", pointwise_norm(wide, width));
+  }
   if (options.num_shadow_heads == 0) return;
   const auto heads = register_module("fc_shadow", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < options.num_shadow_heads; ++i) {
@@ -68,6 +83,12 @@ void Backbone::add_shadow_heads(const CnnOptions& options, int64_t width, HeadIn
       shadow_heads_.emplace_back(heads->register_module(name, head));
     }
   }
+}
+
+torch::Tensor Backbone::transformed(const torch::Tensor& map, CnnOutput& output) {
+  if (!expand_) return map;
+  output.expanded = expand_->forward(map);
+  return map + restore_->forward(output.expanded);
 }
 
 void Backbone::run_shadow_heads(CnnOutput& output) {

@@ -18,6 +18,7 @@ struct CnnOutput {
   std::vector<torch::Tensor> shadow_logits;  // each [B, C]
   std::vector<Stage> stages;                 // shallow to deep, without the stem
   torch::Tensor pooled;                      // [B, D], the input of the classifier
+  torch::Tensor expanded;                    // [B, expanded_channels, H, W], where there are some
 };
 
 class Backbone : public torch::nn::Module {
@@ -30,14 +31,23 @@ class Backbone : public torch::nn::Module {
   virtual std::vector<torch::nn::BatchNorm2d> stage_norms() const { return {}; }
 
  protected:
-  // Registers fc_shadow.0, fc_shadow.1, ... and fills output.shadow_logits from output.pooled.
-  // Linear ones start by `init` as the class head does; null: torch's own.
+  // Registers what distillation adds to a backbone, for `width` channels of the last map: the
+  // shadow heads fc_shadow.0, fc_shadow.1, ... (linear ones start by `init` as the class head does;
+  // null: torch's own), and the feature transform. Every backbone calls it last in its constructor.
   using HeadInit = void (*)(torch::nn::LinearImpl& head);
-  void add_shadow_heads(const CnnOptions& options, int64_t width, HeadInit init = nullptr);
+  void add_distillation_layers(const CnnOptions& options, int64_t width, HeadInit init = nullptr);
+
+  // Fills output.shadow_logits from output.pooled.
   void run_shadow_heads(CnnOutput& output);
+
+  // The last map [B, width, H, W] as it goes on to the pooling: itself, or with the feature
+  // transform of NORM (Liu et al., "Knowledge Distillation via N-to-One Representation Matching",
+  // 2023, OSVAI/NORM), which widens it to output.expanded, narrows it again and adds it.
+  torch::Tensor transformed(const torch::Tensor& map, CnnOutput& output);
 
  private:
   std::vector<torch::nn::AnyModule> shadow_heads_;
+  torch::nn::Sequential expand_{nullptr}, restore_{nullptr};
 };
 
 // Builds a backbone by name; weights come from torch's default generator. Throws if unknown.

@@ -68,7 +68,7 @@ CifarMobileNetV2::CifarMobileNetV2(const CifarMobileNetV2Design& design,
   conv2_ = register_module("conv2", conv_bn_relu(width, kLastWidth, 1, 1));
   linear_ = torch::nn::Linear(kLastWidth, options.num_classes);
   register_module("classifier", torch::nn::Sequential(linear_));
-  add_shadow_heads(options, kLastWidth, init_head);
+  add_distillation_layers(options, kLastWidth, init_head);
   init_convolutions(*this);
   init_head(*linear_);
 }
@@ -81,7 +81,7 @@ CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
     x = stage.post;
     if (kRows[i].is_stage) output.stages.push_back(std::move(stage));
   }
-  output.pooled = conv2_->forward(x).mean({2, 3});  // [B, D]
+  output.pooled = transformed(conv2_->forward(x), output).mean({2, 3});  // [B, D]
   output.logits = linear_(output.pooled);
   run_shadow_heads(output);
   return output;

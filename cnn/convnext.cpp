@@ -84,7 +84,7 @@ ConvNeXt::ConvNeXt(const ConvNeXtDesign& design, const CnnOptions& options) {
   const auto head = register_module("head", std::make_shared<torch::nn::Module>());
   norm_ = head->register_module("norm", torch::nn::LayerNorm(norm_options(width)));
   fc_ = head->register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  add_distillation_layers(options, width);
   init_weights();
 }
 
@@ -106,7 +106,7 @@ CnnOutput ConvNeXt::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(stages_[i], fmt::format("stages.{}", i), x));
     x = output.stages.back().post;
   }
-  output.pooled = norm_(x.mean({2, 3}));  // [B, D]
+  output.pooled = norm_(transformed(x, output).mean({2, 3}));  // [B, D]
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;

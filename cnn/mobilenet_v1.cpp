@@ -79,7 +79,7 @@ MobileNetV1::MobileNetV1(const MobileNetV1Design&, const CnnOptions& options) {
   }
   register_module("model", model_);
   fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  add_distillation_layers(options, width);
 }
 
 CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
@@ -92,7 +92,7 @@ CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
     stage.name = fmt::format("model.{}", i);
     output.stages.push_back(std::move(stage));
   }
-  output.pooled = x.mean({2, 3});  // [B, D]
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;

@@ -146,7 +146,7 @@ MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& opti
   conv_head_ = register_module("conv_head", conv(width, kHeadWidth, 1));
   bn2_ = register_module("bn2", norm(kHeadWidth, design.tensorflow));
   classifier_ = register_module("classifier", torch::nn::Linear(kHeadWidth, options.num_classes));
-  add_shadow_heads(options, kHeadWidth, init_classifier);
+  add_distillation_layers(options, kHeadWidth, init_classifier);
   init_grouped_convolutions(*this);
   init_classifier(*classifier_);
 }
@@ -159,7 +159,8 @@ CnnOutput MobileNetV2::forward(const torch::Tensor& images) {
     x = stage.post;
     if (ends_resolution(i)) output.stages.push_back(std::move(stage));
   }
-  output.pooled = torch::relu6(bn2_(conv_head_(x))).mean({2, 3});  // [B, D]
+  x = torch::relu6(bn2_(conv_head_(x)));
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = classifier_(output.pooled);
   run_shadow_heads(output);
   return output;

@@ -13,7 +13,8 @@ struct CnnOptions {
   int64_t num_classes = 1000;
   int64_t num_shadow_heads = 0;  // student-side shadow heads over the pooled vector (SHAKE v1)
   std::string shadow_head = "linear";  // "linear", or "mlp": Linear - ReLU - Linear
-  bool zero_init_residual = false;     // last batch norm of every block starts at 0
+  int64_t expanded_channels = 0;    // of the feature transform before the pooling (NORM); 0: none
+  bool zero_init_residual = false;  // last batch norm of every block starts at 0
 };
 
 std::vector<std::string> names();

@@ -89,7 +89,7 @@ RegNet::RegNet(const RegNetDesign& design, const CnnOptions& options) {
   }
   const auto head = register_module("head", std::make_shared<torch::nn::Module>());
   fc_ = head->register_module("fc", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width, init_head);
+  add_distillation_layers(options, width, init_head);
   init_weights(options.zero_init_residual);
 }
 
@@ -114,7 +114,7 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
     stage.name = fmt::format("s{}", i + 1);
     output.stages.push_back(std::move(stage));
   }
-  output.pooled = x.mean({2, 3});  // [B, D]
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;

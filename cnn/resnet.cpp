@@ -174,7 +174,7 @@ ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options) : kind_(de
     layers_.push_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   fc_ = register_module(design.head_name, torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width, design.option_a ? init_option_a_head : nullptr);
+  add_distillation_layers(options, width, design.option_a ? init_option_a_head : nullptr);
   if (design.option_a) {
     init_option_a();
   } else {
@@ -210,7 +210,7 @@ CnnOutput ResNet::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;
   }
-  output.pooled = x.mean({2, 3});  // [B, D]
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = fc_(output.pooled);
   run_shadow_heads(output);
   return output;

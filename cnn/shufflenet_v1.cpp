@@ -53,7 +53,7 @@ ShuffleNetV1::ShuffleNetV1(const ShuffleNetV1Design& design, const CnnOptions& o
     layers_.emplace_back(register_module(fmt::format("layer{}", i + 1), layer));
   }
   linear_ = register_module("linear", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width);
+  add_distillation_layers(options, width);
 }
 
 CnnOutput ShuffleNetV1::forward(const torch::Tensor& images) {
@@ -63,7 +63,7 @@ CnnOutput ShuffleNetV1::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;
   }
-  output.pooled = x.mean({2, 3});  // [B, D]
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = linear_(output.pooled);
   run_shadow_heads(output);
   return output;

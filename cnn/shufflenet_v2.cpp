@@ -84,7 +84,7 @@ CifarShuffleNetV2::CifarShuffleNetV2(const CifarShuffleNetV2Design& design,
   conv2_ = register_module("conv2", conv(width, design.last_width, 1));
   bn2_ = register_module("bn2", torch::nn::BatchNorm2d(design.last_width));
   linear_ = register_module("linear", torch::nn::Linear(design.last_width, options.num_classes));
-  add_shadow_heads(options, design.last_width);
+  add_distillation_layers(options, design.last_width);
 }
 
 CnnOutput CifarShuffleNetV2::forward(const torch::Tensor& images) {
@@ -94,7 +94,8 @@ CnnOutput CifarShuffleNetV2::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;
   }
-  output.pooled = torch::relu(bn2_(conv2_(x))).mean({2, 3});  // [B, D]
+  x = torch::relu(bn2_(conv2_(x)));
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = linear_(output.pooled);
   run_shadow_heads(output);
   return output;

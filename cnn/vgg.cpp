@@ -29,7 +29,7 @@ Vgg::Vgg(const VggDesign& design, const CnnOptions& options) {
     width = block_width;
   }
   classifier_ = register_module("classifier", torch::nn::Linear(width, options.num_classes));
-  add_shadow_heads(options, width, init_head);
+  add_distillation_layers(options, width, init_head);
   init_convolutions(*this);
   init_head(*classifier_);
 }
@@ -43,7 +43,7 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
     if (i > 0) output.stages.push_back({fmt::format("block{}", i), x, pre});
     if (i < 3 || (i == 3 && images.size(2) == 64)) x = torch::max_pool2d(x, 2);
   }
-  output.pooled = x.mean({2, 3});  // [B, D]
+  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
   output.logits = classifier_(output.pooled);
   run_shadow_heads(output);
   return output;

@@ -55,7 +55,7 @@ WideResNet::WideResNet(const WideResNetDesign& design, const CnnOptions& options
   bn1_ = register_module("bn1", torch::nn::BatchNorm2d(width));
   fc_ = register_module("fc", torch::nn::Linear(width, options.num_classes));
   const HeadInit init = [](torch::nn::LinearImpl& head) { torch::nn::init::zeros_(head.bias); };
-  add_shadow_heads(options, width, init);
+  add_distillation_layers(options, width, init);
   init_convolutions(*this);
   init(*fc_);
 }
@@ -72,7 +72,7 @@ CnnOutput WideResNet::forward(const torch::Tensor& images) {
     }
     output.stages.push_back({fmt::format("block{}", output.stages.size() + 1), x, {}});
   }
-  const torch::Tensor normed = bn1_(x);
+  const torch::Tensor normed = bn1_(transformed(x, output));
   give_pre(output.stages, normed);
   output.pooled = torch::relu(normed).mean({2, 3});  // [B, D]
   output.logits = fc_(output.pooled);

@@ -60,6 +60,16 @@ def factors(student, teacher):
     return (student - teacher).abs().mean()
 
 
+def n_to_one(student, teacher):
+    """Copy by copy: NORM's sum over the N groups of channels, each against the teacher."""
+    def at_most(x, side):
+        return F.max_pool2d(x, x.shape[2] // side) if x.shape[2] > side else x
+
+    side = min(student.shape[2], teacher.shape[2])
+    student, teacher = at_most(student, side), at_most(teacher, side)
+    return sum(F.mse_loss(part, teacher) for part in student.split(teacher.shape[1], 1))
+
+
 # Batch, then student and teacher: equal sizes, others, other channel counts, grids that do not
 # divide, more channels than positions and fewer.
 PAIRS = [
@@ -70,6 +80,12 @@ PAIRS = [
     (5, (4, 7, 7), (9, 5, 5)),
     (3, (24, 2, 2), (3, 2, 2)),
     (1, (6, 5, 3), (4, 5, 3)),
+]
+N_TO_ONE = [
+    (4, (24, 4, 4), (6, 4, 4)),
+    (3, (10, 4, 4), (5, 8, 8)),
+    (2, (9, 6, 6), (9, 6, 6)),
+    (3, (16, 9, 6), (2, 3, 2)),
 ]
 # Batch, then the student's levels and the teacher's; levels correspond.
 FLOWS = [
@@ -112,7 +128,7 @@ def paraphraser_and_translator(student, teacher, width):
 
 
 def make_terms_maps(out, tools):
-    tensors, facts = {}, dict(pairs=len(PAIRS), flows=[], boundaries=[])
+    tensors, facts = {}, dict(pairs=len(PAIRS), norm=len(N_TO_ONE), flows=[], boundaries=[])
 
     def leaf(*shape, seed):
         return (1.5 * tools.randn(*shape, seed=seed, dtype=F64)).requires_grad_()
@@ -142,6 +158,12 @@ def make_terms_maps(out, tools):
                            ("ft", factors)):
             record(f"{name}_{i}", loss(student, teacher), student=student)
             tensors[f"{name}_{i}/teacher"] = teacher
+
+    for i, (batch, s, t) in enumerate(N_TO_ONE):
+        student = leaf(batch, *s, seed=1070 + i)
+        teacher = tools.randn(batch, *t, seed=1080 + i, dtype=F64)
+        record(f"norm_{i}", n_to_one(student, teacher), student=student)
+        tensors[f"norm_{i}/teacher"] = teacher
 
     for i, (batch, s, t) in enumerate(FLOWS):
         student = [leaf(batch, *shape, seed=1100 + 10 * i + n) for n, shape in enumerate(s)]

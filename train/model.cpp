@@ -13,7 +13,7 @@ class VitModel : public Model {
 
   ModelOutput forward(const torch::Tensor& images) override {
     vit::VitOutput output = vit_(images);
-    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled};
+    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled, {}};
     for (size_t i = 0; i < output.blocks.size(); ++i) {
       result.features.push_back({fmt::format("blocks.{}", i), output.blocks[i], output.blocks[i],
                                  options().vit.num_prefix_tokens()});
@@ -35,7 +35,7 @@ class CnnModel : public Model {
 
   ModelOutput forward(const torch::Tensor& images) override {
     cnn::CnnOutput output = cnn_->forward(images);
-    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled};
+    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled, output.expanded};
     for (const cnn::Stage& stage : output.stages) {
       result.features.push_back({stage.name, stage.post, stage.pre});
     }

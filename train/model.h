@@ -24,6 +24,7 @@ struct ModelOutput {
   std::vector<torch::Tensor> shadow_logits;  // each [B, C]; [0] of a DeiT is its distillation head
   std::vector<Feature> features;             // shallow to deep
   torch::Tensor pooled;                      // [B, D], what the class head reads
+  torch::Tensor expanded;                    // [B, expanded_channels, H, W] of a CNN that has them
 };
 
 // [B, C]: the mean of the class head's logits and those of all shadow heads, DeiT's answer.

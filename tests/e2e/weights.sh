@@ -76,16 +76,25 @@ expect 2 "is a folder" "${predict[@]}" "$images"
 expect 2 "10 classes, 1000 names" "${predict[@]}" "$images/jpeg_444" --classes imagenet
 expect 2 "--model NAME" "$umbra" predict "$work/w.safetensors" "$images/jpeg_444"
 
-# A linear probe, cut short; asked again it is read.
-probe=("$umbra" probe "$work/run" --data "$work/cifar" --out "$work/probes" --set "train.duration=1 steps")
-expect 0 "best top-1" "${probe[@]}" --quiet --set schedule.milestones=[] --set schedule.name=constant
-expect 0 '"best_top1"' "${probe[@]}" --json
+# A linear probe, cut short; asked again it is read, asked for something else it is not.
+probe=("$umbra" probe "$work/run" --out "$work/probes" --set "train.duration=1 steps" --set schedule.milestones=[]
+  --set schedule.name=constant)
+expect 0 "best top-1" "${probe[@]}" --data "$work/cifar" --quiet
+expect 0 '"best_top1"' "${probe[@]}" --data "$work/cifar/" --json
+cp -r "$work/cifar" "$work/other"
+expect 0 "best top-1" "${probe[@]}" --data "$work/other" --quiet
+[ "$(ls "$work/probes" | wc -l)" -eq 2 ] || { echo "FAILED: not one probe for each data set"; failures=$((failures + 1)); }
+expect 2 "optim.lr: 0.05 -> 0.5" "${probe[@]}" --data "$work/cifar" --set optim.lr=0.5
 expect 2 "bare weight file" "$umbra" probe "$work/w.safetensors" --data "$work/cifar"
 
 # A network agrees with itself.
 expect 0 "agreement 100.00 %" "$umbra" compare "$work/run" "$work/run" --out "$work/heat.png"
 expect 0 '"max": 0.0' "$umbra" compare "$work/run" "resnet8=$work/w.safetensors" --weights-only --json
 expect 2 "say which model" "$umbra" compare "$work/run" "$work/w.safetensors"
+expect 0 "agreement" "$umbra" compare "$work/run" "$work/run" --map logits --out "$work/logits.png"
+expect 2 "needs images" "$umbra" compare "$work/run" "$work/run" --map logits --weights-only
+cp -r "$work/run" "$work/lr=0.1"
+expect 0 "agreement 100.00 %" "$umbra" compare "$work/run" "$work/lr=0.1"
 [ "$(head -c 4 "$work/heat.png" | tail -c 3)" = PNG ] || failures=$((failures + 1))
 
 expect 1 "missing: bn1.bias [16]" "${run[@]}" --model resnet20 --weights "$work/a.safetensors" --out "$work/c.safetensors"

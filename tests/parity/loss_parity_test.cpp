@@ -59,7 +59,9 @@ TEST_F(LossParity, HardDistillationSquaredErrorAndStandardisation) {
   const torch::Tensor& target = truth_.at("hard/target");
   expect_same("hard", [&](const auto& z) { return hard_distillation(z, target); });
   expect_same("mse", [&](const auto& z) { return mean_squared_error(z, target); });
-  expect_same("standardize", [&](const auto& z) { return (standardize_logits(z) * target).sum(); });
+  expect_same("standardize", [&](const auto& z) {
+    return (normalised_logits(z, "layer_norm", 3.1415) * target).sum();
+  });
 }
 
 TEST_F(LossParity, ShakeTotalsWithAnyWeightsAndNumberOfTeachers) {

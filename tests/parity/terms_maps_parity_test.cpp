@@ -26,10 +26,12 @@ class TermsMapsParity : public testing::Test {
     }
   }
 
-  // The loss of the maps <name>_i/student and <name>_i/teacher, for every pair of shapes.
+  // The loss of the maps <name>_i/student and <name>_i/teacher, for every pair of shapes;
+  // `count` names the fact with their number.
   void expect_same(const std::string& name,
-                   torch::Tensor (*loss)(const torch::Tensor&, const torch::Tensor&)) const {
-    for (int64_t i = 0; i < facts_.at("pairs"); ++i) {
+                   torch::Tensor (*loss)(const torch::Tensor&, const torch::Tensor&),
+                   const std::string& count = "pairs") const {
+    for (int64_t i = 0; i < facts_.at(count); ++i) {
       const std::string item = fmt::format("{}_{}", name, i);
       SCOPED_TRACE(item);
       const torch::Tensor student = leaf(item + "/student"), teacher = leaf(item + "/teacher");
@@ -68,6 +70,8 @@ TEST_F(TermsMapsParity, SimilarityPreserving) { expect_same("sp", similarity_pre
 TEST_F(TermsMapsParity, NeuronSelectivity) { expect_same("nst", neuron_selectivity_loss); }
 
 TEST_F(TermsMapsParity, Factors) { expect_same("ft", factor_loss); }
+
+TEST_F(TermsMapsParity, NToOne) { expect_same("norm", n_to_one_loss, "norm"); }
 
 TEST_F(TermsMapsParity, Flows) { expect_same_levels("fsp", "flows", flow_loss); }
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/data_support.h"
 #include "train/config/dump.h"
 #include "train/files.h"
 
@@ -136,7 +137,53 @@ TEST(Config, DistillationNeedsATeacher) {
 }
 
 TEST(Config, TeacherWithoutAMethodIsRefused) {
-  EXPECT_THAT(error_of("[teacher]\npath = \"t\"\n"), HasSubstr("does not use one"));
+  EXPECT_THAT(error_of("[teacher]\npath = \"t\"\n"), HasSubstr("does not use it"));
+}
+
+TEST(Config, ATeacherThatNoTermReadsIsRefused) {
+  EXPECT_THAT(error_of("[[teacher]]\npath = \"a\"\n[[teacher]]\npath = \"b\"\n"
+                       "[[distill.terms]]\nmethod = \"kd\"\n"),
+              HasSubstr("a teacher is given, but distill.method = \"none\" does not use it"));
+}
+
+TEST(Config, SomethingMustTrainTheStudentFromTheFirstEpochOn) {
+  const std::string silent = "[teacher]\npath = \"t\"\n[distill]\ntask_weight = 0.0\n";
+  EXPECT_THAT(error_of(silent + "[[distill.terms]]\nmethod = \"review_kd\"\n"),
+              HasSubstr("nothing trains the student's class head"));
+  EXPECT_THAT(error_of(silent + "[[distill.terms]]\nmethod = \"ab\"\n"),
+              HasSubstr("nothing trains the student's class head"));
+}
+
+TEST(Config, PretextViewsAreForSskd) {
+  EXPECT_THAT(error_of("[augment]\npretext = \"rotation\"\n"),
+              HasSubstr("set distill.preset = \"sskd\""));
+}
+
+TEST(Config, SskdAndNetworksOfTheTermsOwnDoNotMix) {
+  EXPECT_THAT(error_of("[augment]\npretext = \"rotation\"\n[teacher]\npath = \"t\"\n[distill]\n"
+                       "preset = \"sskd\"\n[[distill.terms]]\nmethod = \"dml\"\n"),
+              HasSubstr("three of four views are transformed"));
+}
+
+TEST(Config, APresetsOnlyTermCanBeChangedByItsKeys) {
+  const auto loaded = parse_config("[teacher]\npath = \"t\"\n[distill]\npreset = \"kd\"\n",
+                                   "test.toml", {"distill.preset=dkd", "distill.terms.beta=6"});
+  const TermOptions& term = loaded.config.distill.terms.at(0);
+  EXPECT_EQ(term.method, "dkd");
+  EXPECT_EQ(term.beta, 6.0);
+  EXPECT_EQ(term.warmup_epochs, 20.0);
+  EXPECT_THAT(test::error_of([] {
+                parse_config("[teacher]\npath = \"t\"\n", "test.toml",
+                             {"distill.preset=dkd", "distill.terms.negatives=6"});
+              }),
+              HasSubstr("unknown key 'negatives' in [distill.terms]"));
+}
+
+TEST(Config, FactorsHaveOneMoreValueThanTheirEpochs) {
+  const std::string term = "[teacher]\npath = \"t\"\n[[distill.terms]]\nmethod = \"kd\"\n";
+  EXPECT_THAT(error_of(term + "factors = [1.0, 0.0]\n"), HasSubstr("needs one value more"));
+  EXPECT_THAT(error_of(term + "factors = [1.0, 0.5, 0.0]\nfactor_epochs = [20, 10]\n"),
+              HasSubstr("ascending"));
 }
 
 TEST(Config, BadDurationShowsAGoodOne) {

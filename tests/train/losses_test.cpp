@@ -76,13 +76,60 @@ TEST(Losses, HardDistillationTakesTheTopClass) {
 }
 
 TEST(Losses, StandardisedLogitsAreGolden) {
-  const torch::Tensor s = standardize_logits(student()), p = standardize_logits(shadow()),
-                      t = standardize_logits(teacher());
+  const auto standardised = [](const torch::Tensor& logits) {
+    return normalised_logits(logits, "layer_norm", 3.1415);
+  };
+  const torch::Tensor s = standardised(student()), p = standardised(shadow()),
+                      t = standardised(teacher());
   expect_golden(cross_entropy(s, labels()), 7.67516482);
   expect_golden(kl_divergence(p, s, 4.0), 8.53151489);
   expect_golden(kl_divergence(s, p, 4.0), 8.69759636);
   expect_golden(cross_entropy(p, labels()), 8.00570405);
   expect_golden(mean_squared_error(p, t), 20.17641433);
+}
+
+// Zero mean and unit unbiased deviation in every row, and a ratio of two logits that is unchanged.
+TEST(Losses, ZScoresAreThoseOfEachRow) {
+  const torch::Tensor z = normalised_logits(student(), "z_score", 3.1415);
+  for (int64_t row = 0; row < z.size(0); ++row) {
+    double mean = 0.0, squares = 0.0;
+    for (int64_t c = 0; c < 100; ++c) mean += student()[row][c].item<double>() / 100.0;
+    for (int64_t c = 0; c < 100; ++c) {
+      squares += std::pow(student()[row][c].item<double>() - mean, 2);
+    }
+    const double expected =
+        (student()[row][42].item<double>() - mean) / (std::sqrt(squares / 99.0) + 1e-7);
+    EXPECT_NEAR(z[row][42].item<double>(), expected, 1e-12);
+  }
+  EXPECT_TRUE(normalised_logits(student(), "none", 3.1415).equal(student()));
+}
+
+TEST(TermWeights, GrowFromZeroOrFromOneStep) {
+  TermOptions options;
+  options.weight = 5.0;
+  options.warmup_epochs = 20.0;
+  for (const auto& [epoch, weight] :
+       {std::pair(0.0, 0.0), {0.99, 0.0}, {1.0, 0.25}, {19.5, 4.75}, {20.0, 5.0}, {200.0, 5.0}}) {
+    EXPECT_DOUBLE_EQ(weight_at(options, epoch), weight) << epoch;
+  }
+  options.warmup_from_zero = false;
+  for (const auto& [epoch, weight] :
+       {std::pair(0.0, 0.25), {0.99, 0.25}, {1.0, 0.5}, {19.5, 5.0}, {20.0, 5.0}}) {
+    EXPECT_DOUBLE_EQ(weight_at(options, epoch), weight) << epoch;
+  }
+}
+
+TEST(TermWeights, FollowTheirFactors) {
+  TermOptions options = find_term_method("norm")->defaults;
+  for (const auto& [epoch, weight] : {std::pair(0.0, 0.1),
+                                      {9.9, 0.1},
+                                      {10.0, 0.5},
+                                      {20.0, 1.0},
+                                      {179.0, 1.0},
+                                      {180.0, 0.5},
+                                      {239.0, 0.1}}) {
+    EXPECT_DOUBLE_EQ(weight_at(options, epoch), weight) << epoch;
+  }
 }
 
 TEST(Losses, TargetsGetNoGradient) {
@@ -232,6 +279,34 @@ TEST(Objective, SeveralTeachersAreAveragedForTheStudentAndSummedForTheShadows) {
   batch.labels = batch.targets = labels();
   const Loss loss = make_objective(options, LossOptions{}, {})->compute(batch, output, teachers);
   expect_golden(loss.total, 7.46396851 + 2 * 4.94599136);
+}
+
+// With two shadows the min-norm weight has a closed form; 0.6 is the most that one may have.
+TEST(Objective, AekdWeighsShadowsByTheMeanGradientsOfTheBatch) {
+  DistillOptions options;
+  ASSERT_TRUE(apply_preset(options, "shake-paper"));
+  options.teacher_weights = "aekd";
+  ModelOutput output;
+  output.logits = student();
+  output.shadow_logits = {shadow(), teacher()};
+  std::vector<ModelOutput> teachers(2);
+  teachers[0].logits = teachers[1].logits = teacher();
+  Batch batch;
+  batch.labels = batch.targets = labels();
+  const auto gradient = [](const torch::Tensor& z) {
+    return (torch::softmax(student() / 4.0, 1) - torch::softmax(z / 4.0, 1)).mean(0);
+  };
+  const torch::Tensor a = gradient(shadow()), b = gradient(teacher());
+  const double free = ((b - a).dot(b) / (b - a).square().sum()).item<double>();
+  ASSERT_TRUE(free > 0.0 && free < 1.0) << free;
+  for (const double most : {0.6, 1.0}) {
+    options.teacher_weight_max = most;
+    const double share = std::clamp(free, 1.0 - most, most);
+    const Loss loss = make_objective(options, LossOptions{}, {})->compute(batch, output, teachers);
+    const auto mutual = std::find_if(loss.terms.begin(), loss.terms.end(),
+                                     [](const LossTerm& term) { return term.name == "mutual"; });
+    expect_golden(mutual->value, share * 1.92128536 + (1.0 - share) * 3.00061016);
+  }
 }
 
 TEST(Objective, LossWeightsAreInTheTerms) {

@@ -36,7 +36,16 @@ TEST(MinNormWeights, NothingOnTheSimplexIsShorter) {
 
 TEST(MinNormWeights, EqualGradientsShareAsTheyStand) {
   const torch::Tensor w = min_norm_weights(torch::ones({3, 3}, torch::kFloat64));
-  EXPECT_NEAR(w.sum().item<double>(), 1.0, 1e-12);
+  test::expect_close(w, torch::full({3}, 1.0 / 3.0, torch::kFloat64), 1e-12);
+}
+
+TEST(MinNormWeights, AreBounded) {
+  const torch::Tensor gram = torch::diag(torch::tensor({1.0, 9.0, 10.0}, torch::kFloat64));
+  const torch::Tensor w = min_norm_weights(gram, 0.6);
+  // The first would get 0.83; the rest is shared as the inverse of 9 and 10.
+  test::expect_close(w, torch::tensor({0.6, 0.4 * 10 / 19, 0.4 * 9 / 19}, torch::kFloat64), 1e-9);
+  test::expect_close(min_norm_weights(gram, 0.1), torch::full({3}, 1.0 / 3.0, torch::kFloat64),
+                     1e-12);
 }
 
 }  // namespace

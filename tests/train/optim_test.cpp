@@ -72,6 +72,16 @@ TEST(ParamGroups, FurtherDistillationTokensDoNotDecayEither) {
   EXPECT_THAT(names, Contains("dist_token.2"));
 }
 
+TEST(ParamGroups, TokensOfNetworksInsideDoNotDecayEither) {
+  torch::nn::Module outer;
+  outer.register_module("peer_0", deit_tiny_distilled().ptr());
+  const auto groups = make_param_groups(outer, OptimOptions{});
+  const auto& names = labelled(groups, "no_decay").names;
+  EXPECT_THAT(names, Contains("peer_0.pos_embed"));
+  EXPECT_THAT(names, Contains("peer_0.dist_token"));
+  EXPECT_THAT(labelled(groups, "decay").names, Contains("peer_0.blocks.0.mlp.fc1.weight"));
+}
+
 TEST(ParamGroups, MayDecayNormsAndBiases) {
   const auto model = deit_tiny_distilled();
   OptimOptions options;

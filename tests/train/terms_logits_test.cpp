@@ -400,7 +400,7 @@ TEST(LogitTerms, OfTheShadowHeadLeaveTheClassHeadAlone) {
     student.shadow_logits = {torch::randn({3, 5}).requires_grad_()};
     teacher.logits = torch::randn({3, 5});
     Batch batch;
-    batch.labels = torch::tensor({0, 4, 2}, torch::kInt64);
+    batch.labels = batch.targets = torch::tensor({0, 4, 2}, torch::kInt64);
     TermContext context;
     context.options = options;
     context.student.example = student;

@@ -6,6 +6,8 @@
 #include <torch/optim/sgd.h>
 
 #include "tests/support.h"
+#include "train/distill/losses.h"
+#include "train/distill/stages.h"
 #include "train/distill/terms/terms.h"
 #include "train/error.h"
 #include "train/loop/precision.h"
@@ -23,6 +25,13 @@ TEST(TermsMapsLoss, SimilarityPreservingIsGolden) {
   expect_golden(
       similarity_preserving_loss(golden_student({4, 3, 8, 8}), golden_teacher({4, 3, 8, 8})),
       0.26135693);
+}
+
+TEST(TermsMapsLoss, AttentionAndHintsAreGolden) {
+  const torch::Tensor teacher = golden_teacher({4, 3, 8, 8});
+  expect_golden(attention_loss(golden_student({4, 3, 8, 8}), teacher), 0.00108916970);
+  expect_golden(attention_loss(golden_student({4, 5, 16, 16}), teacher), 0.00107378317);
+  expect_golden(mean_squared_error(golden_student({4, 3, 8, 8}), teacher), 6.40403992);
 }
 
 TEST(TermsMapsLoss, NeuronSelectivityIsGolden) {
@@ -97,8 +106,9 @@ TEST(TermsMapsLoss, AreComputedInSinglePrecisionUnderAutocast) {
   }
 }
 
-std::unique_ptr<Model> network(const std::string& name) {
+std::unique_ptr<Model> network(const std::string& name, int64_t expanded_channels = 0) {
   ModelOptions options = named_model(canonical_model_name(name));
+  options.cnn.expanded_channels = expanded_channels;
   options.num_classes = 10;
   options.in_chans = 3;
   options.vit.img_size = 32;
@@ -134,9 +144,9 @@ bool none_defined(const std::vector<torch::Tensor>& tensors) {
 // A student and a teacher, and eight images.
 class Lesson {
  public:
-  Lesson(const std::string& student, const std::string& teacher) {
+  Lesson(const std::string& student, const std::string& teacher, int64_t expanded_channels = 0) {
     torch::manual_seed(7);
-    student_ = network(student);
+    student_ = network(student, expanded_channels);
     teacher_ = network(teacher);
     images_ = torch::randn({8, 3, 32, 32});
     teacher_->module().eval();
@@ -217,6 +227,16 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ft", "resnet20", "resnet8x4", "", ""}, Case{"ft", "MobileNetV2", "vgg8", "", ""},
         Case{"ft", "vit", "resnet8x4", "", ""}),
     name_of);
+
+TEST(TermsMapsNorm, TrainsTheStudent) {
+  for (const auto& [student, teacher] :
+       {std::pair("resnet8", "resnet8x4"), std::pair("vgg8", "resnet8x4"),
+        std::pair("wrn_16_1", "wrn_16_2")}) {
+    SCOPED_TRACE(student);
+    Lesson lesson(student, teacher, /*expanded_channels=*/1024);
+    lesson.expect_learns(*make_term(lesson.context("norm")));
+  }
+}
 
 class TermsMapsFitted : public testing::TestWithParam<Case> {};
 
@@ -352,6 +372,52 @@ TEST(TermsMapsErrors, ATeacherWithoutStagesIsRefused) {
     context.teacher.example.features.clear();
     EXPECT_THAT(refusal(context), HasSubstr("the teacher resnet20 gives logits only")) << method;
   }
+}
+
+TEST(TermsMapsErrors, NormSaysWhatItNeeds) {
+  Lesson plain("resnet8", "resnet20");
+  EXPECT_THAT(refusal(plain.context("norm")),
+              HasSubstr("wide, got 0: set model.expanded_channels, for example 256 (N = 4)"));
+  Lesson odd("resnet8", "resnet20", /*expanded_channels=*/100);
+  EXPECT_THAT(refusal(odd.context("norm")),
+              HasSubstr("a multiple N of the 64 channels of resnet20's last stage wide, got 100"));
+  Lesson transformer("vit", "resnet20");
+  EXPECT_THAT(refusal(transformer.context("norm")),
+              HasSubstr("the student vit is a transformer: take a CNN"));
+}
+
+TEST(TermsMapsErrors, StagesGoFromShallowToDeep) {
+  Lesson lesson("resnet8", "resnet20");
+  TermContext context = lesson.context("at");
+  context.options.student_stages = {"layer3", "layer1"};
+  context.options.teacher_stages = {"layer3", "layer1"};
+  EXPECT_THAT(refusal(context), HasSubstr("go from shallow to deep"));
+}
+
+TEST(TermsMapsErrors, AParaphraserTakesOneStage) {
+  Lesson lesson("resnet8", "resnet20");
+  TermContext context = lesson.context("ft");
+  context.options.student_stages = context.options.teacher_stages = {"layer1", "layer2"};
+  EXPECT_THAT(refusal(context), HasSubstr("got 2 pairs"));
+}
+
+// A hint for each pair of stages, and their sum.
+TEST(TermsMapsHints, OfSeveralStagesAreSummed) {
+  Lesson lesson("resnet8", "resnet20");
+  TermContext context = lesson.context("fitnet");
+  context.options.student_stages = context.options.teacher_stages = {"layer1", "layer3"};
+  const auto term = make_term(context);
+  EXPECT_EQ(term->module()->children().size(), 2U);
+  lesson.expect_learns(*term);
+}
+
+TEST(TermsMapsStages, OfTheLongerListAreTheLast) {
+  Lesson lesson("resnet8", "MobileNetV2");  // three stages; four
+  const auto pairs = stage_pairs(lesson.context("at"), StageChoice::kAll);
+  ASSERT_EQ(pairs.size(), 3U);
+  EXPECT_EQ(pairs.front().student, 0U);
+  EXPECT_EQ(pairs.front().teacher, 1U);
+  EXPECT_EQ(pairs.back().teacher, 3U);
 }
 
 TEST(TermsMapsErrors, AParaphraserWithoutFactorsIsRefused) {

@@ -293,7 +293,8 @@ TEST(PooledTerms, TakeATransformerOfFewerBlocksThanTheTeacherHasStages) {
   TermContext context = networks.context("vid");
   context.student.example.features.resize(2);
   const auto parameters = make_term(context)->module()->named_parameters();
-  EXPECT_EQ(parameters["1.log_scale"].size(0), 128);
+  EXPECT_EQ(parameters["0.log_scale"].size(0), 128);  // the teacher's last two stages
+  EXPECT_EQ(parameters["1.log_scale"].size(0), 256);
   EXPECT_FALSE(parameters.contains("2.log_scale"));
 }
 

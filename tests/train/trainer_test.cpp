@@ -12,6 +12,7 @@ namespace umbra {
 namespace {
 
 using test::TemporaryFolder;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr const char* kStudent = R"(
@@ -151,7 +152,8 @@ TEST_F(TrainerTest, EveryTermTrainsAViTOrSaysWhyNot) {
                                           "train.duration=6 steps", "schedule.warmup=0"};
     if (method.takes_teacher) overrides.push_back("teacher.path=" + teacher);
     const std::string name = "term-" + method.name;
-    if (method.name == "fsp" || method.name == "ab") {  // channels; maps larger than the tokens'
+    if (method.name == "fsp" || method.name == "ab" ||  // channels; maps larger than the tokens'
+        method.name == "norm") {                        // no CNN
       EXPECT_THROW(train(name, overrides), ConfigError);
       continue;
     }
@@ -164,12 +166,15 @@ TEST_F(TrainerTest, EveryTermTrainsAViTOrSaysWhyNot) {
 TEST_F(TrainerTest, SskdFitsTheTeachersHeadThenTrains) {
   const std::string teacher = train_teacher();
   test::write_bytes(folder_ / "student.toml", teacher_config());
-  for (const char* task : {"contrastive", "rotation"}) {
+  for (const std::string task : {"contrastive", "rotation", "jigsaw", "exemplar"}) {
     SCOPED_TRACE(task);
-    train(task, {"teacher.path=" + teacher, "distill.preset=sskd", "augment.pretext=rotation",
-                 fmt::format("distill.pretext_task={}", task), "distill.fit_epochs=0.4",
-                 "train.duration=6 steps", "schedule.warmup=0", "log.every=2 steps"});
-    EXPECT_EQ(rows(task, "fit").size(), 2U);
+    train(task, {"teacher.path=" + teacher, "distill.preset=sskd", "distill.pretext_task=" + task,
+                 "augment.pretext=" + (task == "contrastive" ? "rotation" : task),
+                 "distill.fit_epochs=4", "distill.fit_milestones=[]", "train.duration=6 steps",
+                 "schedule.warmup=0", "log.every=4 steps"});
+    const auto fits = rows(task, "fit");
+    ASSERT_EQ(fits.size(), 10U);
+    EXPECT_LT(fits.back()["loss"], fits.front()["loss"]);
     EXPECT_GE(rows(task, "train").back()["terms"].size(), 4U);
   }
 }
@@ -326,6 +331,85 @@ TEST_F(TrainerTest, FitsComeFirstAndAreResumedToTheBit) {
     expect_same_bits(weights(name, "objective"), ended);
     expect_same_bits(weights(name, "ema"), weights("whole", "ema"));
   }
+}
+
+// A row of the log never mixes the steps of a fit with those of the training.
+TEST_F(TrainerTest, AFitsLastRowIsAtItsEnd) {
+  train("run",
+        {"teacher.path=" + train_teacher(), "distill.terms=[{method = \"ft\", fit_epochs = 1.2}]",
+         "train.duration=9 steps", "schedule.warmup=0", "log.every=5 steps"});
+  std::vector<int64_t> fits, steps;
+  for (const auto& row : rows("run", "fit")) fits.push_back(row["step"]);
+  for (const auto& row : rows("run", "train")) steps.push_back(row["step"]);
+  EXPECT_THAT(fits, ElementsAre(5, 10, 12));
+  EXPECT_THAT(steps, ElementsAre(15, 20, 21));
+}
+
+// Memory banks, peers and the batch norms of a fusion are in the checkpoint.
+TEST_F(TrainerTest, WhatTermsKeepIsResumedToTheBit) {
+  const std::vector<std::string> overrides = {
+      "teacher.path=" + train_teacher(),
+      "distill.terms=[{method = \"crd\", negatives = 64}, {method = \"dml\"}, "
+      "{method = \"review_kd\", warmup_epochs = 0}]",
+      "train.duration=9 steps",
+      "schedule.warmup=0",
+      "checkpoint.every=3 steps",
+      "checkpoint.keep=20",
+      "augment.repeats=2",
+      "train.accum_steps=2"};
+  train("whole", overrides);
+  std::filesystem::copy(folder_ / "whole", folder_ / "cut",
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove(folder_ / "cut/summary.json");
+  train("cut", overrides, "step-00000006");
+  for (const char* group : {"model", "objective", "optimizer"}) {
+    expect_same_bits(weights("cut", group), weights("whole", group));
+  }
+  EXPECT_TRUE(weights("cut", "objective").contains("term_0.memory.student_bank"));
+}
+
+// SGD's rate and L2 penalty are not AdamW's rate and decay.
+TEST_F(TrainerTest, AFitTakesNeitherRateNorDecayFromAdamW) {
+  const std::vector<std::string> overrides = {"teacher.path=" + train_teacher(),
+                                              "train.duration=2 steps", "schedule.warmup=0",
+                                              "checkpoint.every=1 steps", "checkpoint.keep=5"};
+  const auto fit = [&](const std::string& name, const std::string& lr, const std::string& decay) {
+    std::vector<std::string> all = overrides;
+    all.push_back("distill.terms=[{method = \"ft\", fit_epochs = 0.2, fit_lr = " + lr + "}]");
+    all.push_back("optim.weight_decay=" + decay);
+    train(name, all);
+    return read_checkpoint(run(name).checkpoints().path(2)).tensors.at("objective");
+  };
+  expect_same_bits(fit("some", "0.01", "0.05"), fit("more", "0.01", "0.3"));
+  EXPECT_THAT(test::error_of([&] { fit("none", "0.0", "0.05"); }),
+              HasSubstr("the training's rate is adamw's: set fit_lr, for example to 0.05"));
+}
+
+TEST_F(TrainerTest, AFitOfAFrozenStudentIsRefused) {
+  const std::string teacher = train_teacher();
+  test::write_bytes(folder_ / "student.toml", teacher_config());
+  EXPECT_THAT(test::error_of([&] {
+                train("run", {"teacher.path=" + teacher, "model.freeze=backbone",
+                              "distill.terms=[{method = \"fsp\", fit_lr = 0.01}]"});
+              }),
+              HasSubstr("the fit of \"fsp\" before the training trains the student"));
+}
+
+TEST_F(TrainerTest, TermsOfOneMethodAreLoggedApart) {
+  train("run", {"teacher.path=" + train_teacher(), "train.duration=5 steps", "schedule.warmup=0",
+                "distill.terms=[{method = \"kd\"}, {method = \"at\"}, {method = \"kd\", "
+                "head = \"shadow\"}]"});
+  const auto terms = rows("run", "train").back()["terms"];
+  EXPECT_TRUE(terms.contains("kd") && terms.contains("kd_2") && terms.contains("at"));
+}
+
+TEST_F(TrainerTest, AWrongTermIsNamed) {
+  EXPECT_THAT(test::error_of([&] {
+                train("run", {"teacher.path=" + train_teacher(),
+                              "distill.terms=[{method = \"kd\"}, {method = \"at\", "
+                              "student_stages = [\"layer9\"], teacher_stages = [\"layer1\"]}]"});
+              }),
+              HasSubstr("[[distill.terms]] 1, at: the student vit has no stage 'layer9'"));
 }
 
 TEST_F(TrainerTest, AFrozenBackboneKeepsEveryBit) {

@@ -14,22 +14,27 @@ namespace {
 using Json = nlohmann::json;
 
 struct CompareArguments {
-  std::string teacher, config, out, data, split = "test";
+  std::string teacher, config, out, map = "weights", data, split = "test";
   std::vector<std::string> students, overrides;
   RunChoice run;
   bool json = false, weights_only = false;
 };
 
+// NAME=FILE; a run may have such a name, too.
+bool names_a_file(const std::string& text) {
+  return text.find('=') != std::string::npos && !std::filesystem::exists(text);
+}
+
 // A network that was named on the command line: a run, a checkpoint, or NAME=FILE.
 SavedModel open_network(const std::string& text, const CompareArguments& arguments) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) {
+  if (!names_a_file(text)) {
     if (is_run_path(text)) {
       return open_run_model(text, arguments.run.checkpoint, arguments.run.weights);
     }
     throw ConfigError(fmt::format(
         "{0} is a bare weight file: say which model it is, for example resnet34={0}", text));
   }
+  const size_t equals = text.find('=');
   const std::string name = text.substr(0, equals), path = text.substr(equals + 1);
   ModelOptions options = named_model(name);
   options.in_chans = 3;
@@ -56,13 +61,23 @@ LoadedConfig data_config(const CompareArguments& arguments) {
   std::vector<std::string> paths = arguments.students;
   paths.push_back(arguments.teacher);
   for (const std::string& path : paths) {
-    if (path.find('=') != std::string::npos || !is_run_path(path)) continue;
+    if (names_a_file(path) || !is_run_path(path)) continue;
     const RunFolder run = locate(path, arguments.run.checkpoint).run;
     return load_config(run.config_path().string(), overrides);
   }
   throw ConfigError(
       "no run among the networks says which images to compare: give --config CONFIG.toml, or "
       "--weights-only");
+}
+
+// Throws ConfigError for a network that is not made for the data set.
+void require_fit(const SavedModel& saved, const Dataset& set) {
+  const ModelOptions& options = saved.model->options();
+  if (options.num_classes >= set.num_classes() && options.in_chans == set.channels()) return;
+  throw ConfigError(fmt::format(
+      "{} takes {} channels and has {} classes, the images have {} and {}: give --config or --data "
+      "with images of its kind, or --weights-only",
+      saved.description, options.in_chans, options.num_classes, set.channels(), set.num_classes()));
 }
 
 // Runs all networks over the images.
@@ -78,6 +93,10 @@ void compare_logits(Teacher& teacher, std::vector<std::unique_ptr<Teacher>>& stu
       comparisons[i].logits.add(students[i]->forward(images).logits, expected, batch.labels);
     }
   }
+  for (const BrokenSample& sample : loader.take_broken()) {
+    fmt::print(stderr, "skipped, broken: {}: {}\n", sample.name, sample.reason);
+  }
+  if (comparisons.front().logits.images() == 0) throw Error("no image could be read");
 }
 
 Json to_json(const Comparison& c, const std::vector<std::string>& classes) {
@@ -122,23 +141,29 @@ void print(const Comparison& c, const std::vector<std::string>& classes) {
   fmt::print("  least agreement (%): {}\n", fmt::join(worst, ", "));
 }
 
-void save_heat_maps(const std::vector<Comparison>& comparisons, const std::string& path) {
-  double max = 0.0;
+// One map beside the other on one scale: SSKD's Figure 1, or mdistiller's picture of class-mean
+// logits, whose scale ends at 3.
+void save_heat_maps(const std::vector<Comparison>& comparisons, const CompareArguments& arguments) {
+  const bool of_logits = arguments.map == "logits";
+  double max = of_logits ? 3.0 : 0.0;
   std::vector<HeatMap> maps;
   for (const Comparison& c : comparisons) {
-    max = std::max(max, c.correlation.max().item<double>());
-    maps.push_back({c.correlation, c.student,
-                    fmt::format("mean {:.4f}, max {:.4f}", c.correlation.mean().item<double>(),
-                                c.correlation.max().item<double>())});
+    const torch::Tensor map = of_logits ? c.logits.class_mean_difference() : c.correlation;
+    const double mean = map.mean().item<double>(), largest = map.max().item<double>();
+    if (!of_logits) max = std::max(max, largest);
+    maps.push_back({map, c.student, fmt::format("mean {:.4f}, max {:.4f}", mean, largest)});
   }
   const std::vector<uint8_t> png = draw_heat_maps(maps, max);
   const std::span<const uint8_t> bytes(png);
-  write_file_synced(path, std::span(&bytes, 1));
+  write_file_synced(arguments.out, std::span(&bytes, 1));
 }
 
 void compare(const CompareArguments& arguments) {
   const torch::NoGradGuard no_grad;
   if (!arguments.out.empty()) refuse_existing(arguments.out);
+  if (arguments.weights_only && arguments.map == "logits") {
+    throw ConfigError("--map logits needs images: leave --weights-only out");
+  }
   SavedModel teacher = open_network(arguments.teacher, arguments);
   std::vector<SavedModel> students;
   std::vector<Comparison> comparisons;
@@ -161,10 +186,13 @@ void compare(const CompareArguments& arguments) {
     LoadedConfig loaded = data_config(arguments);
     const Config& config = loaded.config;
     const torch::Device device = choose_device(config.run.device);
+    if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
     const Sets sets = open_sets(config, loaded.sources);
     const auto& set = arguments.split == "train" ? sets.train : sets.evaluation();
     if (!set) throw ConfigError("the data set has no test part: take --split train");
     check_against_data(loaded.config, loaded.sources, set->num_classes(), set->channels());
+    require_fit(teacher, *set);
+    for (const SavedModel& student : students) require_fit(student, *set);
     classes = set->class_names();
     const InputForm view{config.augment.mean, config.augment.std, config.augment.image_size};
     const auto prepared = [&](SavedModel& saved) {
@@ -187,7 +215,7 @@ void compare(const CompareArguments& arguments) {
     for (const Comparison& c : comparisons) print(c, classes);
   }
   if (arguments.out.empty()) return;
-  save_heat_maps(comparisons, arguments.out);
+  save_heat_maps(comparisons, arguments);
   if (!arguments.json) fmt::print("{}\n", arguments.out);
 }
 
@@ -200,7 +228,13 @@ void add_compare_command(CLI::App& app) {
   command->add_option("teacher", arguments->teacher, "Run, checkpoint, or NAME=FILE")->required();
   command->add_option("students", arguments->students, "The same, one or more")->required();
   command->add_option("--out", arguments->out,
-                      "PNG to write: heat maps of the correlation differences");
+                      "PNG to write: heat maps of the differences that --map names");
+  command
+      ->add_option("--map", arguments->map,
+                   "weights: of the classifiers' correlations (SSKD's Figure 1); logits: of "
+                   "class-mean logits, colours up to 3 (mdistiller)")
+      ->check(CLI::IsMember({"weights", "logits"}))
+      ->capture_default_str();
   command->add_option("--config", arguments->config,
                       "Whose images to compare on; default: the first run's");
   command->add_option("--data", arguments->data, "Another data set");

@@ -17,22 +17,60 @@ bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
 
+// Mean and standard deviation of each channel over the training images at their evaluation view, of
+// [0, 1], from 10,000 images drawn by the seed at most.
+struct Statistics {
+  std::vector<double> mean, std;
+};
+
+Statistics channel_statistics(const Config& config, const Sources& sources) {
+  constexpr int64_t kImages = 10000;
+  augment::AugmentOptions plain;
+  plain.image_size = config.augment.image_size;
+  plain.crop = "none";
+  plain.hflip = 0.0;
+  const Sets sets = open_sets(config, sources);
+  LoaderOptions options = loader_options(config, torch::kCPU, /*train=*/true);
+  options.batch_size = std::min<int64_t>(100, sets.train->size());
+  Loader loader(sets.train, plain, options);
+  loader.seek(0, 0);
+  torch::Tensor sum = torch::zeros({sets.train->channels()}, torch::kFloat64),
+                squares = sum.clone();
+  const int64_t batches = std::min(kImages, sets.train->size()) / options.batch_size;
+  RawBatch batch;
+  for (int64_t i = 0; i < batches && loader.next(batch); ++i) {
+    const torch::Tensor pixels = batch.images.to(torch::kFloat64).div(255.0).flatten(0, 2);
+    sum += pixels.mean(0);
+    squares += pixels.square().mean(0);
+  }
+  const torch::Tensor mean = sum / batches, std = (squares / batches - mean.square()).sqrt();
+  Statistics statistics;
+  for (int64_t c = 0; c < mean.size(0); ++c) {
+    const auto rounded = [&](const torch::Tensor& values) {
+      return std::round(values[c].item<double>() * 1e4) / 1e4;
+    };
+    statistics.mean.push_back(rounded(mean));
+    statistics.std.push_back(std::max(1e-4, rounded(std)));
+  }
+  return statistics;
+}
+
 // The run's backbone, frozen, under a new linear classifier; the protocol of SSKD's reproduction:
-// pad, crop and flip at the run's size, SGD for 120 epochs with drops at 30, 60 and 90.
+// pad, crop and flip at the run's size, normalised with the statistics of the other set, SGD for
+// 120 epochs with drops at 30, 60 and 90.
 Config probe_config(const std::string& run, const ProbeArguments& arguments) {
   const Config trained = locate(run, "best").run.config();
   Config c;
   c.run = trained.run;
-  c.data.path = arguments.data;
+  c.data.path = std::filesystem::weakly_canonical(arguments.data).string();
   c.data.workers = trained.data.workers;
   c.data.drop_last = false;
   augment::apply_preset(c.augment, "cifar");
   c.augment.image_size = trained.augment.image_size;
-  c.augment.mean = trained.augment.mean;
-  c.augment.std = trained.augment.std;
+  c.augment.interpolation = "bilinear";
   c.model = trained.model;
   c.model.num_classes = 0;
-  c.model.init_from = run;
+  c.model.init_from = std::filesystem::weakly_canonical(run).string();
   c.model.init_strict = false;  // the run's shadow heads are left
   c.model.init_head = "new";
   c.model.freeze = "backbone";
@@ -55,6 +93,36 @@ Config probe_config(const std::string& run, const ProbeArguments& arguments) {
   return c;
 }
 
+// "exp1-shake-stl10" for exp1/shake on data/stl10: a folder for each pair.
+std::string folder_name(const std::string& run, const std::string& data) {
+  namespace fs = std::filesystem;
+  const fs::path whole = fs::weakly_canonical(run), near = fs::relative(whole);
+  std::string name;
+  for (const fs::path& part : near.begin()->string() == ".." ? whole : near) {
+    if (part.has_filename() && part != "/") name += part.string() + "-";
+  }
+  const fs::path set = fs::weakly_canonical(data);
+  return name + set.filename().string();
+}
+
+// An unfinished or finished probe in the folder must be of this run, these data, these settings.
+void require_same(const RunFolder& folder, const Config& wanted, const ProbeArguments& arguments) {
+  const auto asked = [&](const std::string& difference) {
+    const std::string key = difference.substr(0, difference.find(':'));
+    return key == "model.init_from" || key == "data.path" ||
+           std::any_of(arguments.overrides.begin(), arguments.overrides.end(),
+                       [&](const std::string& o) { return o.starts_with(key + "="); });
+  };
+  std::string changed;
+  for (const std::string& difference : config_differences(folder.config(), wanted)) {
+    if (asked(difference)) changed += "\n  " + difference;
+  }
+  if (changed.empty()) return;
+  throw ConfigError(
+      fmt::format("{} holds a probe of something else. Changed:{}\nGive another folder with --out",
+                  folder.path().string(), changed));
+}
+
 // Trains the classifier, goes on with a probe that was cut, or reads a finished one.
 nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
                      const StopSignal& stop) {
@@ -63,15 +131,23 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
                       " is a bare weight file: a probe needs a run folder, which says what the "
                       "model is and how its images were prepared");
   }
-  const std::string name = std::filesystem::path(run).lexically_normal().filename().string();
-  const RunFolder folder(std::filesystem::path(arguments.out) / name);
+  const RunFolder folder(std::filesystem::path(arguments.out) / folder_name(run, arguments.data));
+  Config config = probe_config(run, arguments);
+  const auto parsed = [&] {
+    return parse_config(dump_config(config, /*plain=*/true), "the probe's config",
+                        arguments.overrides);
+  };
+  LoadedConfig loaded = parsed();
+  if (folder.exists()) require_same(folder, loaded.config, arguments);
   if (folder.exists() && folder.finished()) {
     return nlohmann::json::parse(read_file(folder.path() / "summary.json"));
   }
+  const Statistics statistics = channel_statistics(loaded.config, loaded.sources);
+  config.augment.mean = statistics.mean;
+  config.augment.std = statistics.std;
+  loaded = parsed();
   const std::optional<std::string> resume =
       folder.exists() ? std::optional<std::string>("last") : std::nullopt;
-  LoadedConfig loaded = parse_config(dump_config(probe_config(run, arguments), /*plain=*/true),
-                                     "the probe's config", arguments.overrides);
   Trainer trainer(std::move(loaded), folder, detect_terminal(arguments.quiet || arguments.json),
                   resume);
   return trainer.fit(stop);
@@ -115,9 +191,10 @@ void add_probe_command(CLI::App& app) {
   command->add_flag("--quiet", arguments->quiet, "The table only");
   command->footer(
       "Protocol: 120 epochs of SGD at 0.05 (0.01 for MobileNets and ShuffleNets), tenths at 30, 60 "
-      "and 90, weight decay 5e-4, batch 64; images at the run's size and with its mean and std, "
-      "pad "
-      "4, crop, flip. Batch norm stays as in evaluation. --set changes any of it.");
+      "and 90, weight decay 5e-4, batch 64; images at the run's size, normalised with the mean and "
+      "std of the other set's training images (10,000 at most), pad 4, crop, flip. Batch norm "
+      "stays "
+      "as in evaluation. --set changes any of it.");
   command->callback([=] { probe_all(*arguments); });
 }
 

@@ -90,6 +90,10 @@ void check_augment(const Config& c, const Checker& check) {
   check.require(o.views() == 1 || !o.mixes(), "augment.mixup_alpha",
                 "mixing would blend different views of different images: with augment.splits or "
                 "augment.pretext set mixup_alpha = 0, cutmix_alpha = 0 and cutmix_minmax = []");
+  check.require(o.pretext == "none" || c.distill.method == "sskd", "augment.pretext",
+                "augment.pretext = \"{}\" makes transformed views that only distill.method = "
+                "\"sskd\" reads: set distill.preset = \"sskd\", or augment.pretext = \"none\"",
+                o.pretext);
   check.require(
       c.loss.name != "jsd" || o.splits > 1, "loss.name",
       "loss.name = \"jsd\" compares views of an image: set augment.splits, for example 3");
@@ -103,6 +107,19 @@ void check_terms(const Config& c, const Checker& check) {
   for (size_t i = 0; i < terms.size(); ++i) {
     const std::string table = item_key("distill.terms", i, terms.size());
     const TermMethod& method = *find_term_method(terms[i].method);
+    const auto& epochs = terms[i].factor_epochs;
+    check.require(terms[i].factors.size() ==
+                          (epochs.empty() && terms[i].factors.empty() ? 0 : epochs.size() + 1) &&
+                      std::is_sorted(epochs.begin(), epochs.end()),
+                  table + ".factors",
+                  "{0}.factors needs one value more than {0}.factor_epochs, and these ascending: "
+                  "factors = [1.0, "
+                  "0.0], factor_epochs = [120] ends the term after 120 epochs",
+                  table);
+    check.require(method.takes_teacher || c.distill.method != "sskd", table + ".method",
+                  "method \"{}\" learns the labels of whole batches, and with distill.method = "
+                  "\"sskd\" three of four views are transformed: take one or the other",
+                  terms[i].method);
     check.require(!method.takes_teacher || terms[i].teacher < std::ssize(c.teachers),
                   table + ".teacher", "method \"{}\" needs teacher {} and there {}",
                   terms[i].method, terms[i].teacher,
@@ -123,6 +140,22 @@ void check_sskd(const Config& c, const Checker& check) {
       "distill.pretext_task = \"{0}\" needs augment.pretext = \"{0}\", got \"{1}\"", task, views);
 }
 
+// Whether a term learns from the teacher.
+bool is_read(const std::vector<TermOptions>& terms, size_t teacher) {
+  return std::any_of(terms.begin(), terms.end(), [&](const TermOptions& term) {
+    return find_term_method(term.method)->takes_teacher &&
+           term.teacher == static_cast<int64_t>(teacher);
+  });
+}
+
+// What of the method itself, without terms, trains the class head.
+double own_weight(const DistillOptions& o) {
+  if (o.method == "none") return o.task_weight;
+  if (o.method == "shake") return o.task_weight + o.student_mutual_weight + o.direct_weight;
+  if (o.method == "sskd") return o.task_weight + o.sskd.kd_weight + o.sskd.transform_weight;
+  return 1.0;  // deit_*: alpha shares it between the heads
+}
+
 void check_distill(const Config& c, const Checker& check) {
   const DistillOptions& o = c.distill;
   const size_t teachers = c.teachers.size();
@@ -139,16 +172,19 @@ void check_distill(const Config& c, const Checker& check) {
                   "teacher.mean and teacher.std must have the same number of values");
   }
   check_terms(c, check);
-  const bool terms_listen = std::any_of(
-      o.terms.begin(), o.terms.end(),
-      [](const TermOptions& term) { return find_term_method(term.method)->takes_teacher; });
+  check.require(
+      own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(),
+                                         [](const auto& term) { return weight_at(term, 0) > 0.0; }),
+      "distill.task_weight",
+      "nothing trains the student's class head, at least in the first epoch: set "
+      "distill.task_weight above 0, or the weight of a term that does not grow from 0");
   if (o.method == "none") {
-    check.require(teachers == 0 || terms_listen, "teacher",
-                  "a teacher is given, but distill.method = \"none\" does not use one: set "
-                  "distill.preset (for example \"shake-paper\"), add [[distill.terms]], or remove "
-                  "[teacher]");
-    check.require(o.task_weight > 0.0 || !o.terms.empty(), "distill.task_weight",
-                  "nothing trains the student: set distill.task_weight above 0");
+    for (size_t i = 0; i < teachers; ++i) {
+      check.require(is_read(o.terms, i), item_key("teacher", i, teachers),
+                    "a teacher is given, but distill.method = \"none\" does not use it and no term "
+                    "does: set distill.preset (for example \"shake-paper\"), add "
+                    "[[distill.terms]], or remove it");
+    }
     return;
   }
   if (o.method == "sskd") return check_sskd(c, check);
@@ -157,13 +193,9 @@ void check_distill(const Config& c, const Checker& check) {
   check.require(!needs_teacher || teachers > 0, "distill",
                 "distill.method = \"{}\" needs a [teacher] with a path", o.method);
   check.require(
-      needs_teacher || terms_listen || teachers == 0, "teacher",
+      needs_teacher || teachers == 0 || is_read(o.terms, 0), "teacher",
       "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
       "not use one: remove [teacher]");
-  check.require(!shake || o.task_weight + o.student_mutual_weight + o.direct_weight > 0.0,
-                "distill.task_weight",
-                "nothing trains the class head: set distill.task_weight, student_mutual_weight or "
-                "direct_weight above 0");
   check.require(shake || teachers == 1, "teacher",
                 "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several",
                 o.method, teachers);

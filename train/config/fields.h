@@ -179,6 +179,8 @@ void fields(V&& visit, Like<cnn::CnnOptions> auto& o) {
         "Shadow heads over the pooled vector, one per teacher (SHAKE, student side)");
   visit("shadow_head", o.shadow_head, one_of({"linear", "mlp"}),
         "linear, or mlp: Linear-ReLU-Linear (SHAKE's stronger head)");
+  visit("expanded_channels", o.expanded_channels, between(0, 1 << 20),
+        "Width of NORM's feature transform before the pooling: N times the teacher's; 0: none");
   visit("zero_init_residual", o.zero_init_residual, anything(),
         "Start every residual branch at zero (last batch norm)");
 }
@@ -256,11 +258,17 @@ void all_term_fields(V&& visit, Like<TermOptions> auto& o) {
   visit("warmup_epochs", o.warmup_epochs, at_least(0), "Epochs over which the weight grows");
   visit("warmup_from_zero", o.warmup_from_zero, anything(),
         "The first of them counts as 0 (ReviewKD's code), else as 1 (DKD's)");
+  visit("factors", o.factors, at_least(0),
+        "The weight times each of these in turn, the next one from each of factor_epochs on; "
+        "empty: 1");
+  visit("factor_epochs", o.factor_epochs, at_least(0), "One fewer than factors, ascending");
   visit("teacher", o.teacher, between(0, 63), "Which of the [[teacher]] tables, from 0");
   visit("head", o.head, one_of({"class", "shadow"}), "The student's head, for losses on logits");
   visit("temperature", o.temperature, positive(), "Of the softmax");
   visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm", "z_score"}),
-        "kd: logits over the classes as SHAKE's code (layer_norm) or LSKD (z_score) has them");
+        "kd, dkd, dist: logits over the classes as SHAKE's code (layer_norm) or LSKD (z_score) has "
+        "them");
+  visit("logit_scale", o.logit_scale, positive(), "kd, dkd, dist: times this after layer_norm");
   visit("student_stages", o.student_stages, anything(),
         "Names of stages (umbra models), for losses on features; empty: as published");
   visit("teacher_stages", o.teacher_stages, anything(), "As many of the teacher's");
@@ -272,12 +280,16 @@ void all_term_fields(V&& visit, Like<TermOptions> auto& o) {
   visit("angle_weight", o.angle_weight, at_least(0), "rkd: weight of the angles");
   visit("embed_dim", o.embed_dim, between(1, 65536), "crd, cc: width of the embedding");
   visit("negatives", o.negatives, between(1, 1 << 24), "crd: negatives for each sample");
-  visit("nce_temperature", o.nce_temperature, positive(), "crd: temperature of the scores");
+  visit("nce_temperature", o.nce_temperature, at_least(0.02),
+        "crd: temperature of the scores; their exponentials must stay finite");
   visit("bank_momentum", o.bank_momentum, share(), "crd: what the memory keeps of the old row");
   visit("positives", o.positives, one_of({"exact", "relax"}),
         "crd: the sample itself, or any of its class");
   visit("mid_channels", o.mid_channels, between(0, 65536),
         "review_kd: width of the fusion; 0: as the official code");
+  visit("activation", o.activation, one_of({"official", "pre", "post"}),
+        "review_kd: stages of both networks before or after their last activation; official: the "
+        "student after and the teacher before it for CIFAR, both after it for ImageNet");
   visit("paraphrase_rate", o.paraphrase_rate, positive(),
         "ft: channels of the factors / of the map");
   visit("peers", o.peers, between(1, 16), "dml: networks beside the student");
@@ -324,9 +336,14 @@ void fields(V&& visit, Like<DistillOptions> auto& o) {
       "teacher_weights", o.teacher_weights, one_of({"average", "aekd"}),
       "shake with several teachers: what the class head hears from the shadows in equal parts, or "
       "by the min-norm combination of their gradients");
+  visit("teacher_weight_max", o.teacher_weight_max, share(),
+        "aekd: largest share of one shadow (its public code's 0.6); at least 1 / their number");
   visit("direct_weight", o.direct_weight, at_least(0), "shake: KL(class <- teacher)");
   visit("logit_norm", o.logit_norm, one_of({"none", "layer_norm"}),
-        "shake: standardise all logits over classes, times 3.1415 (public code)");
+        "none, shake: layer_norm standardises the logits over the classes (SHAKE's public code, "
+        "NORM); evaluation sees them as they are");
+  visit("logit_scale", o.logit_scale, positive(),
+        "Times this after layer_norm: 3.1415 SHAKE's code, 2.5 NORM's");
   visit("pretext_task", o.sskd.task, one_of({"contrastive", "rotation", "jigsaw", "exemplar"}),
         "sskd: what the views are for (augment.pretext makes them)");
   visit("kd_weight", o.sskd.kd_weight, at_least(0), "sskd: KL of the normal images' logits");
@@ -389,7 +406,8 @@ void fields(V&& visit, Like<TrainOptions> auto& o) {
   visit("duration", o.duration, positive(), "Length of the training");
   visit("batch_size", o.batch_size, between(1, 1 << 20), "Samples per update of the weights");
   visit("accum_steps", o.accum_steps, between(1, 1 << 20),
-        "Parts that a batch is computed in, to save memory; mixing and batch norm see the parts");
+        "Parts that a batch is computed in, to save memory; mixing, batch norm and "
+        "losses between samples (sp, rkd, pkt, cc, dist, sskd) see the parts");
   visit("ema_decay", o.ema_decay, below_one(), "Moving average of the weights; 0: none");
   visit("ema_warmup", o.ema_warmup, anything(), "Shorter average at first (timm's ModelEmaV3)");
 }

@@ -135,17 +135,20 @@ class Reader {
     read(*node->as_table(), name, options);
   }
 
-  // Replaces what a preset put into the list.
+  // Replaces what a preset put into the list; but one table without a method changes the one term
+  // that there is: --set distill.terms.beta=6.
   template <class Options>
   void list(const std::string& name, std::vector<Options>& options, const char*) {
     known_tables_.push_back(name);
     const toml::node* node = root_.at_path(name).node();
     if (!node) return;
-    options.clear();
     if (node->is_table()) {
-      read(*node->as_table(), name, options.emplace_back());
+      const bool changes = options.size() == 1 && !node->as_table()->contains("method");
+      if (!changes) options.assign(1, {});
+      read(*node->as_table(), name, options.front());
       return;
     }
+    options.clear();
     if (node->is_array() && node->as_array()->empty()) return;
     if (!node->is_array_of_tables()) {
       fail(*node, fmt::format("'{0}' must be [{0}] or [[{0}]] tables", name));
@@ -178,9 +181,8 @@ class Reader {
       if (preset) augment::apply_preset(options, *preset);
     } else if constexpr (std::is_same_v<Options, TermOptions>) {
       const auto method = table["method"].value<std::string>();
-      if (const TermMethod* known = find_term_method(method.value_or(options.method))) {
-        options = known->defaults;
-      }
+      const TermMethod* known = method ? find_term_method(*method) : nullptr;
+      if (known) options = known->defaults;
     } else if constexpr (std::is_same_v<Options, ModelOptions>) {
       const toml::node* name = table.get("name");
       if (name && name->is_string()) options.name = name->as_string()->get();
@@ -322,8 +324,7 @@ void derive(LoadedConfig& loaded) {
   const bool several_heads = c.distill.method == "shake" && c.distill.shadow == "student";
   const int64_t heads = several_heads ? std::max<int64_t>(1, teachers) : 1;
   const bool wants_heads = c.distill.method == "shake" || c.distill.method.starts_with("deit");
-  if (wants_heads && c.distill.shadow == "student" &&
-      !sources.is_set("model.num_shadow_heads")) {
+  if (wants_heads && c.distill.shadow == "student" && !sources.is_set("model.num_shadow_heads")) {
     (c.model.is_vit() ? c.model.vit.num_shadow_heads : c.model.cnn.num_shadow_heads) = heads;
   }
 }

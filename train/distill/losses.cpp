@@ -53,14 +53,20 @@ torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tens
   return F::mse_loss(wide(student), wide(target.detach()));
 }
 
-torch::Tensor standardize_logits(const torch::Tensor& logits) {
-  const torch::Tensor z = wide(logits);
-  return torch::layer_norm(z, {z.size(1)}, /*weight=*/{}, /*bias=*/{}, /*eps=*/1e-7) * 3.1415;
+void add_to(torch::Tensor& sum, const torch::Tensor& value) {
+  sum = sum.defined() ? sum + value : value;
 }
 
-torch::Tensor z_score_logits(const torch::Tensor& logits) {
+torch::Tensor normalised_logits(const torch::Tensor& logits, const std::string& norm,
+                                double scale) {
+  if (norm == "none") return logits;
   const torch::Tensor z = wide(logits);
-  return (z - z.mean(1, /*keepdim=*/true)) / (z.std(1, /*unbiased=*/true, /*keepdim=*/true) + 1e-7);
+  if (norm == "layer_norm") {
+    return torch::layer_norm(z, {z.size(1)}, /*weight=*/{}, /*bias=*/{}, /*eps=*/1e-7) * scale;
+  }
+  TORCH_CHECK(norm == "z_score", "unknown norm of logits ", norm);
+  const torch::Tensor deviation = z.std(1, /*unbiased=*/true, /*keepdim=*/true);
+  return (z - z.mean(1, /*keepdim=*/true)) / (deviation + 1e-7);
 }
 
 }  // namespace umbra

@@ -9,6 +9,9 @@ namespace umbra {
 // In fp32, or in fp64 where the caller brings it.
 torch::Tensor wide(const torch::Tensor& x);
 
+// sum += value, without changing what autograd remembers; an undefined sum starts as the value.
+void add_to(torch::Tensor& sum, const torch::Tensor& value);
+
 // How a KL divergence summed over a batch is scaled.
 enum class KlScale {
   kBatchMean,  // / B, the definition
@@ -40,12 +43,12 @@ torch::Tensor hard_distillation(const torch::Tensor& student, const torch::Tenso
 // Mean over B * C of (student - target)^2; the target is detached.
 torch::Tensor mean_squared_error(const torch::Tensor& student, const torch::Tensor& target);
 
-// SHAKE's public code: layer norm over the classes (biased variance, eps 1e-7, no affine) times
-// 3.1415.
-torch::Tensor standardize_logits(const torch::Tensor& logits);
-
-// (z - mean) / (unbiased standard deviation + 1e-7) over the classes (Sun et al., "Logit
-// Standardization in Knowledge Distillation", 2024).
-torch::Tensor z_score_logits(const torch::Tensor& logits);
+// Logits over the classes, by the name of the norm:
+//   none         as they are
+//   layer_norm   layer norm without affine (biased variance, eps 1e-7) times `scale`: 3.1415 in
+//                SHAKE's public code, 2.5 in NORM's
+//   z_score      (z - mean) / (unbiased standard deviation + 1e-7): Sun et al., "Logit
+//                Standardization in Knowledge Distillation", 2024
+torch::Tensor normalised_logits(const torch::Tensor& logits, const std::string& norm, double scale);
 
 }  // namespace umbra

@@ -5,6 +5,7 @@
 #include "train/distill/sskd.h"
 #include "train/distill/task_loss.h"
 #include "train/distill/term.h"
+#include "train/error.h"
 
 namespace umbra {
 namespace {
@@ -13,30 +14,29 @@ namespace {
 class TaskObjective : public Objective {
  public:
   TaskObjective(const DistillOptions& distill, const LossOptions& loss)
-      : weight_(distill.task_weight), options_(loss) {}
+      : distill_(distill), loss_(loss) {}
 
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput>) override {
     Loss loss;
-    loss.add("task", weight_, [&] { return task_loss(options_, student.logits, batch); });
+    loss.add("task", distill_.task_weight, [&] {
+      const torch::Tensor logits =
+          normalised_logits(student.logits, distill_.logit_norm, distill_.logit_scale);
+      return task_loss(loss_, logits, batch);
+    });
     return loss;
   }
 
  private:
-  double weight_;
-  LossOptions options_;
+  DistillOptions distill_;
+  LossOptions loss_;
 };
 
 // A term as it enters the total.
 struct WeightedTerm {
   TermOptions options;
   std::unique_ptr<Term> term;
-
-  double weight_at(double epoch) const {
-    if (options.warmup_epochs <= 0.0) return options.weight;
-    const double done = std::floor(epoch) + (options.warmup_from_zero ? 0.0 : 1.0);
-    return options.weight * std::min(1.0, done / options.warmup_epochs);
-  }
+  std::string label;  // for the log: the method, numbered from its second term on
 };
 
 // A method's loss and [[distill.terms]] on top of it.
@@ -57,7 +57,7 @@ class ComposedObjective : public Objective {
                std::span<const ModelOutput> teachers) override {
     Loss loss = base_->compute(batch, student, teachers);
     for (const WeightedTerm& term : terms_) {
-      loss.add(term.options.method, term.weight_at(batch.epoch), [&] {
+      loss.add(term.label, weight_at(term.options, batch.epoch), [&] {
         return term.term->loss({batch, student, teacher_of(term, teachers)});
       });
     }
@@ -67,10 +67,10 @@ class ComposedObjective : public Objective {
 
   std::vector<Fit> fits() const override {
     std::vector<Fit> fits = base_->fits();
-    for (size_t i = 0; i < terms_.size(); ++i) {
-      auto fit = terms_[i].term->fit();
+    for (const WeightedTerm& term : terms_) {
+      auto fit = term.term->fit();
       if (!fit) continue;
-      fit->name = fit_name(i);
+      fit->name = term.label;
       fits.push_back(*std::move(fit));
     }
     return fits;
@@ -78,19 +78,14 @@ class ComposedObjective : public Objective {
 
   torch::Tensor fit_loss(const Fit& fit, const Batch& batch, const ModelOutput& student,
                          std::span<const ModelOutput> teachers) override {
-    for (size_t i = 0; i < terms_.size(); ++i) {
-      if (fit.name != fit_name(i)) continue;
-      return terms_[i].term->fit_loss({batch, student, teacher_of(terms_[i], teachers)});
+    for (const WeightedTerm& term : terms_) {
+      if (fit.name != term.label) continue;
+      return term.term->fit_loss({batch, student, teacher_of(term, teachers)});
     }
     return base_->fit_loss(fit, batch, student, teachers);
   }
 
  private:
-  std::string fit_name(size_t term) const {
-    const std::string& method = terms_[term].options.method;
-    return term == 0 ? method : fmt::format("{}_{}", method, term);
-  }
-
   static const ModelOutput& teacher_of(const WeightedTerm& term,
                                        std::span<const ModelOutput> teachers) {
     static const ModelOutput kNone;
@@ -121,7 +116,7 @@ void Loss::add(const std::string& name, double weight,
                const std::function<torch::Tensor()>& value) {
   if (weight == 0.0) return;
   const torch::Tensor weighted = weight * value();
-  total = total.defined() ? total + weighted : weighted;
+  add_to(total, weighted);
   const auto same = [&](const LossTerm& term) { return term.name == name; };
   const auto term = std::find_if(terms.begin(), terms.end(), same);
   if (term == terms.end()) {
@@ -136,14 +131,40 @@ std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const L
   std::unique_ptr<Objective> base = make_base(distill, loss, setting);
   if (distill.terms.empty()) return base;
   std::vector<WeightedTerm> terms;
-  for (const TermOptions& options : distill.terms) {
+  for (size_t i = 0; i < distill.terms.size(); ++i) {
+    const TermOptions& options = distill.terms[i];
     const auto index = static_cast<size_t>(options.teacher);
     const NetworkView teacher =
         index < setting.teachers.size() ? setting.teachers[index] : NetworkView{};
-    terms.push_back(
-        {options, make_term({options, loss, setting.student, teacher, setting.train_labels})});
+    const auto same = std::count_if(terms.begin(), terms.end(), [&](const WeightedTerm& term) {
+      return term.options.method == options.method;
+    });
+    try {
+      terms.push_back(
+          {options, make_term({options, loss, setting.student, teacher, setting.train_labels}),
+           same == 0 ? options.method : fmt::format("{}_{}", options.method, same + 1)});
+    } catch (const Error& error) {
+      const std::string which =
+          distill.terms.size() > 1 ? fmt::format("[[distill.terms]] {}, ", i) : "";
+      throw ConfigError(fmt::format("{}{}: {}", which, options.method, error.what()));
+    }
   }
   return std::make_unique<ComposedObjective>(std::move(base), std::move(terms));
+}
+
+double weight_at(const TermOptions& options, double epoch) {
+  const double begun = std::floor(epoch);
+  double weight = options.weight;
+  if (options.warmup_epochs > 0.0) {
+    const double done = begun + (options.warmup_from_zero ? 0.0 : 1.0);
+    weight *= std::min(1.0, done / options.warmup_epochs);
+  }
+  if (!options.factors.empty()) {
+    const auto& epochs = options.factor_epochs;
+    const auto next = std::upper_bound(epochs.begin(), epochs.end(), begun);
+    weight *= options.factors[static_cast<size_t>(next - epochs.begin())];
+  }
+  return weight;
 }
 
 }  // namespace umbra

@@ -24,6 +24,11 @@ struct Batch {
   torch::Tensor pretext_labels;  // [B] int64, which rotation or permutation a view shows
 };
 
+// [B] int64: of mixed images the label that counts most.
+inline torch::Tensor hard_labels(const Batch& batch) {
+  return batch.targets.dim() == 2 ? batch.targets.argmax(1) : batch.targets;
+}
+
 struct LossTerm {
   std::string name;
   torch::Tensor value;  // as it enters the total: weighted
@@ -54,7 +59,7 @@ class Objective {
   // trains_student. The teacher is frozen throughout.
   struct Fit {
     std::string name{};
-    double epochs = 0.0, lr = 0.0;        // lr 0: the training's
+    double epochs = 0.0, lr = 0.0;        // lr 0: the training's, which must be SGD's
     std::vector<double> milestones = {};  // epochs at which the rate drops to a tenth
     bool trains_student = false;
   };

@@ -18,10 +18,13 @@ struct TermOptions {
   double weight = 1.0;
   double warmup_epochs = 0.0;    // over which the weight grows to its full value; 0: none
   bool warmup_from_zero = true;  // the first epoch counts as 0 (ReviewKD), else as 1 (DKD)
-  int64_t teacher = 0;           // which of the [[teacher]] tables
-  std::string head = "class";    // of the student's, for losses on logits; or "shadow"
+  // The weight is multiplied by factors[i] from epoch factor_epochs[i - 1] on; empty: by 1.
+  std::vector<double> factors, factor_epochs;
+  int64_t teacher = 0;         // which of the [[teacher]] tables
+  std::string head = "class";  // of the student's, for losses on logits; or "shadow"
   double temperature = 4.0;
   std::string logit_norm = "none";  // or "layer_norm" (SHAKE's code), "z_score" (LSKD)
+  double logit_scale = 3.1415;      // of "layer_norm"
   // Names of stages, for losses on features; empty: those of the paper.
   std::vector<std::string> student_stages, teacher_stages;
   double alpha = 1.0, beta = 1.0;  // dkd: target and non-target part; dist: inter and intra
@@ -30,12 +33,13 @@ struct TermOptions {
   int64_t negatives = 16384;                           // crd
   double nce_temperature = 0.07;                       // crd
   double bank_momentum = 0.5;                          // crd
-  std::string positives = "exact";  // crd: "exact", or "relax": of the same class
-  int64_t mid_channels = 0;         // review_kd: width of the fusion; 0: as the official code
-  double paraphrase_rate = 0.5;     // ft: channels of the factors / of the map
-  int64_t peers = 1;                // dml: networks beside the student
-  double fit_epochs = 30.0;         // ab, ft, fsp: length of the fit before the training
-  double fit_lr = 0.0;              // its learning rate; 0: the training's
+  std::string positives = "exact";      // crd: "exact", or "relax": of the same class
+  int64_t mid_channels = 0;             // review_kd: width of the fusion; 0: as the official code
+  std::string activation = "official";  // review_kd: stages before ("pre"), after ("post")
+  double paraphrase_rate = 0.5;         // ft: channels of the factors / of the map
+  int64_t peers = 1;                    // dml: networks beside the student
+  double fit_epochs = 30.0;             // ab, ft, fsp: length of the fit before the training
+  double fit_lr = 0.0;                  // its learning rate; 0: the training's
 };
 
 // SSKD's own; its cross-entropy's weight and the temperature of the logits are task_weight and
@@ -53,6 +57,9 @@ struct SskdOptions {
   std::vector<double> fit_milestones = {30.0, 45.0};  // epochs at which it drops to a tenth
 };
 
+// The weight of a term in an epoch, counted from 0.
+double weight_at(const TermOptions& options, double epoch);
+
 struct DistillOptions {
   std::string preset = "none";
   std::string method = "none";  // "none", "deit_soft", "deit_hard", "shake", "sskd"
@@ -68,8 +75,10 @@ struct DistillOptions {
   double shadow_ce_weight = 0.0;            // cross-entropy of the shadow with the labels
   double direct_weight = 0.0;               // KL(class <- teacher)
   std::string teacher_weights = "average";  // of what the class head hears; or "aekd"
+  double teacher_weight_max = 0.6;          // aekd: of one teacher; the public code's
   double task_weight = 1.0;         // loss of the class head with the labels; "none" and "shake"
-  std::string logit_norm = "none";  // or "layer_norm": biased, no affine, times 3.1415
+  std::string logit_norm = "none";  // of "none" and "shake"; or "layer_norm"
+  double logit_scale = 3.1415;      // of "layer_norm"
   std::string headline = "class";   // head whose top-1 chooses the best checkpoint
   SskdOptions sskd;
   std::vector<TermOptions> terms;  // [[distill.terms]], added to the method's loss

@@ -93,6 +93,13 @@ const std::array kPresets = {
              o.sskd.transform_weight = 5.0;
              o.sskd.pretext_weight = 3.0;
            }},
+    // Liu et al., 2023: both logits standardised, as the public code does before its losses.
+    Preset{"norm",
+           [](DistillOptions& o) {
+             o.logit_norm = "layer_norm";
+             o.logit_scale = 2.5;
+             add_term(o, "norm");
+           }},
     // Logit standardisation (Sun et al., 2024) on KD.
     Preset{"kd-lskd",
            [](DistillOptions& o) {
@@ -135,7 +142,8 @@ std::vector<std::string> distill_presets() {
   std::vector<std::string> names;
   for (const Preset& preset : kPresets) names.emplace_back(preset.name);
   for (const TermMethod& method : term_methods()) {
-    if (method.name != "kd") names.push_back(preset_of(method));
+    const std::string name = preset_of(method);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
   return names;
 }

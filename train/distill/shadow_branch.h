@@ -11,9 +11,10 @@ namespace umbra {
 //
 //   u = down(f1) + same(f2);  v = down(u) + same(f3);  logits = classifier(pool(conv(v)))
 //
-// where every step is convolution, batch norm, ReLU. Differs from the public code where that fails:
-// stages that do not halve in size get a fitting stride, and a teacher whose classifier is not as
-// wide as its last stage gets a classifier of the branch's own.
+// where every step is convolution, batch norm, ReLU. Differs from the public code where that fails
+// (ResNet-50, MobileNetV2, ShuffleNetV2) and for vgg13: it takes the first three stages, these are
+// the last three. Stages that do not halve in size get a fitting stride, and a teacher whose
+// classifier is not as wide as its last stage gets a classifier of the branch's own.
 class ShadowBranchImpl : public torch::nn::Module {
  public:
   // Throws ConfigError unless the teacher has at least three convolutional stages.

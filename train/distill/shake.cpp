@@ -25,7 +25,7 @@ std::vector<torch::Tensor> ShakeObjective::shadows(const ModelOutput& student,
 }
 
 torch::Tensor ShakeObjective::normalised(const torch::Tensor& logits) const {
-  return distill_.logit_norm == "layer_norm" ? standardize_logits(logits) : logits;
+  return normalised_logits(logits, distill_.logit_norm, distill_.logit_scale);
 }
 
 torch::Tensor ShakeObjective::inherit(const torch::Tensor& shadow,
@@ -35,8 +35,9 @@ torch::Tensor ShakeObjective::inherit(const torch::Tensor& shadow,
   return kl_divergence(shadow, teacher, distill_.temperature, kl_scale(distill_));
 }
 
-// The weight of each shadow in what the student hears. AEKD: the gradient of KL(z_s <- z_p) with
-// respect to z_s is (softmax(z_s / T) - softmax(z_p / T)) up to a factor that all share.
+// The weight of each shadow in what the student hears. AEKD: of the gradients of KL(z_s <- z_p)
+// with respect to z_s, the mean over the batch, [C]: softmax(z_s / T) - softmax(z_p / T) up to a
+// factor that all share.
 std::vector<double> ShakeObjective::shares(const torch::Tensor& z_s,
                                            const std::vector<torch::Tensor>& z_p) const {
   const size_t count = z_p.size();
@@ -46,12 +47,13 @@ std::vector<double> ShakeObjective::shares(const torch::Tensor& z_s,
   const torch::NoGradGuard no_grad;
   const FullPrecision full_precision;
   const auto softened = [&](const torch::Tensor& logits) {
-    return torch::softmax(wide(logits) / distill_.temperature, 1).flatten();
+    return torch::softmax(wide(logits) / distill_.temperature, 1).mean(0);
   };
   std::vector<torch::Tensor> gradients;
   for (const torch::Tensor& z : z_p) gradients.push_back(softened(z_s) - softened(z));
   const torch::Tensor stacked = torch::stack(gradients);
-  const torch::Tensor weights = min_norm_weights(stacked.matmul(stacked.t()));
+  const torch::Tensor weights =
+      min_norm_weights(stacked.matmul(stacked.t()), distill_.teacher_weight_max);
   const auto* begin = weights.const_data_ptr<double>();
   return {begin, begin + count};
 }

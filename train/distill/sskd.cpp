@@ -59,11 +59,14 @@ torch::Tensor SskdObjective::task(const torch::Tensor& logits, const Batch& batc
   return task_loss(loss_, logits, normal);
 }
 
-// [3B, B], or [4B, classes]
+// [3B, B] contrastive, [3B, 24] jigsaw, [4B, classes] others.
 torch::Tensor SskdObjective::scores(torch::nn::Sequential& head,
                                     const torch::Tensor& pooled) const {
   const torch::Tensor output = head->forward(pooled);
-  return distill_.sskd.task == "contrastive" ? view_similarity(output) : wide(output);
+  if (distill_.sskd.task == "contrastive") return view_similarity(output);
+  // The normal view's permutation is always the same: with it a quarter of the answers would be 0.
+  if (distill_.sskd.task == "jigsaw") return wide(split_views(output).transformed);
+  return wide(output);
 }
 
 // The right column of every row of the scores.
@@ -71,6 +74,9 @@ torch::Tensor SskdObjective::answers(const Batch& batch, torch::Device device) c
   TORCH_CHECK(batch.views == kSskdViews, "sskd: ", batch.views, " views instead of ", kSskdViews);
   if (distill_.sskd.task == "contrastive") {
     return view_sources(batch.labels.size(0) / kSskdViews, device);
+  }
+  if (distill_.sskd.task == "jigsaw") {
+    return split_views(batch.pretext_labels).transformed.to(device);
   }
   return (distill_.sskd.task == "exemplar" ? batch.indices : batch.pretext_labels).to(device);
 }

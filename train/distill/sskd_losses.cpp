@@ -2,6 +2,7 @@
 
 #include <torch/nn/functional.h>
 
+#include "train/distill/full_precision.h"
 #include "train/distill/losses.h"
 
 namespace umbra {
@@ -24,7 +25,7 @@ torch::Tensor view_similarity(const torch::Tensor& representations) {
       F::normalize(wide(representations), F::NormalizeFuncOptions().dim(1).eps(1e-8));
   const SskdRows rows = split_views(unit);
   // In single precision under autocast, too: the scores go into a softmax.
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const FullPrecision full_precision;
   return torch::matmul(rows.transformed, rows.normal.t());
 }
 

@@ -23,20 +23,11 @@ size_t index_of(const NetworkView& view, const std::string& name, const char* wh
                                 view.model->options().name, name, fmt::join(names, ", ")));
 }
 
-void require_stages(const TermContext& context) {
-  for (const auto& [view, who] :
-       {std::pair(&context.student, "student"), std::pair(&context.teacher, "teacher")}) {
-    if (!view->example.features.empty()) continue;
-    throw ConfigError(fmt::format(
-        "method \"{}\" compares features, and the {} {} gives logits only: take a network of "
-        "`umbra models`, or a method on logits (kd, dkd, dist)",
-        context.options.method, who, view->model->options().name));
-  }
-}
-
-// Level i of `levels` of the network: its stage i, or the block that ends that share of its depth.
+// Level i of `levels` of the network: one of its last stages, or the block that ends that share of
+// its depth.
 size_t level(const NetworkView& view, size_t i, size_t levels) {
-  return is_transformer(view) ? (i + 1) * view.example.features.size() / levels - 1 : i;
+  const size_t count = view.example.features.size();
+  return is_transformer(view) ? (i + 1) * count / levels - 1 : count - levels + i;
 }
 
 torch::Tensor on_grid(const torch::Tensor& tensor, int64_t prefix_tokens) {
@@ -50,6 +41,17 @@ torch::Tensor on_grid(const torch::Tensor& tensor, int64_t prefix_tokens) {
 }
 
 }  // namespace
+
+void require_stages(const TermContext& context) {
+  for (const auto& [view, who] :
+       {std::pair(&context.student, "student"), std::pair(&context.teacher, "teacher")}) {
+    if (!view->example.features.empty()) continue;
+    throw ConfigError(fmt::format(
+        "method \"{}\" compares features, and the {} {} gives logits only: take a network of "
+        "`umbra models`, or a method on logits (kd, dkd, dist)",
+        context.options.method, who, view->model->options().name));
+  }
+}
 
 std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choice) {
   require_stages(context);
@@ -66,6 +68,12 @@ std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choic
   for (size_t i = 0; i < mine.size(); ++i) {
     pairs.push_back(
         {index_of(student, mine[i], "student"), index_of(teacher, theirs[i], "teacher")});
+  }
+  const auto descend = [](const StagePair& a, const StagePair& b) {
+    return a.student > b.student || a.teacher > b.teacher;
+  };
+  if (std::adjacent_find(pairs.begin(), pairs.end(), descend) != pairs.end()) {
+    throw ConfigError("student_stages and teacher_stages go from shallow to deep");
   }
   if (!pairs.empty()) return pairs;
 

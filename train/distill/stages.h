@@ -13,7 +13,7 @@ struct StagePair {
 };
 
 enum class StageChoice {
-  kAll,   // all stages, shallow to deep, as many as both have
+  kAll,   // all stages, shallow to deep; of the longer list the last ones, as mdistiller pairs them
   kHint,  // the second one: FitNet's hint in RepDistiller
   kLast,
 };
@@ -23,6 +23,9 @@ enum class StageChoice {
 // ConfigError for an unknown name, for lists of different lengths, and for a network without
 // stages.
 std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choice);
+
+// Throws ConfigError for a student or a teacher that gives logits only.
+void require_stages(const TermContext& context);
 
 // A stage as a map [B, C, H, W]: the patch tokens [B, N, D] of a transformer on their grid, without
 // class and distillation tokens.

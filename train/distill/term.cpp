@@ -1,5 +1,6 @@
 #include "train/distill/term.h"
 
+#include "train/distill/losses.h"
 #include "train/distill/terms/terms.h"
 #include "train/error.h"
 
@@ -42,14 +43,24 @@ TermOptions review_kd_defaults() {
   return options;
 }
 
+// The schedule of the official code for 240 epochs.
+TermOptions norm_defaults() {
+  TermOptions options = weighted(1.0);
+  options.factors = {0.1, 0.5, 1.0, 0.5, 0.1};
+  options.factor_epochs = {10.0, 20.0, 180.0, 210.0};
+  return options;
+}
+
 // Weights are those of RepDistiller's scripts, or of the method's own code. A new method adds its
 // row here.
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = {
-      {{"kd", weighted(1.0), {"head", "temperature", "logit_norm"}}, make_kd},
+      {{"kd", weighted(1.0), {"head", "temperature", "logit_norm", "logit_scale"}}, make_kd},
       {{"fitnet", weighted(100.0), {"student_stages", "teacher_stages"}}, make_fitnet},
       {{"at", weighted(1000.0), {"student_stages", "teacher_stages"}}, make_at},
-      {{"review_kd", review_kd_defaults(), {"student_stages", "teacher_stages", "mid_channels"}},
+      {{"review_kd",
+        review_kd_defaults(),
+        {"student_stages", "teacher_stages", "mid_channels", "activation"}},
        make_review_kd},
       {{"sp", weighted(3000.0), {"student_stages", "teacher_stages"}}, make_sp},
       {{"nst", weighted(50.0), {"student_stages", "teacher_stages"}}, make_nst},
@@ -68,12 +79,19 @@ const std::vector<Row>& rows() {
       {{"pkt", weighted(30000.0), {}}, make_pkt},
       {{"vid", weighted(1.0), {"student_stages", "teacher_stages"}}, make_vid},
       {{"ofd", weighted(1e-3), {"student_stages", "teacher_stages"}}, make_ofd},
-      {{"dkd", dkd_defaults(), {"head", "temperature", "alpha", "beta"}}, make_dkd},
-      {{"dist", weighted(2.0), {"head", "temperature", "alpha", "beta"}}, make_dist},
+      {{"dkd",
+        dkd_defaults(),
+        {"head", "temperature", "logit_norm", "logit_scale", "alpha", "beta"}},
+       make_dkd},
+      {{"dist",
+        weighted(2.0),
+        {"head", "temperature", "logit_norm", "logit_scale", "alpha", "beta"}},
+       make_dist},
       {{"crd",
         weighted(0.8),
         {"embed_dim", "negatives", "nce_temperature", "bank_momentum", "positives"}},
        make_crd},
+      {{"norm", norm_defaults(), {}}, make_norm},
       {{"dml", weighted(1.0, /*temperature=*/1.0), {"peers", "temperature"}, kNoTeacher}, make_dml},
       {{"one", weighted(1.0, /*temperature=*/3.0), {"temperature"}, kNoTeacher}, make_one},
   };
@@ -92,8 +110,8 @@ std::vector<TermMethod> make_methods() {
 }  // namespace
 
 bool TermMethod::reads(const std::string& field) const {
-  constexpr std::array<std::string_view, 4> kAll = {"method", "weight", "warmup_epochs",
-                                                    "warmup_from_zero"};
+  constexpr std::array<std::string_view, 6> kAll = {"method",           "weight",  "warmup_epochs",
+                                                    "warmup_from_zero", "factors", "factor_epochs"};
   if (field == "teacher") return takes_teacher;
   return std::find(kAll.begin(), kAll.end(), field) != kAll.end() ||
          std::find(fields.begin(), fields.end(), field) != fields.end();
@@ -126,8 +144,14 @@ void require_head(const TermContext& context) {
       context.student.model->options().name));
 }
 
-torch::Tensor student_logits(const ModelOutput& student, const TermOptions& options) {
-  return options.head == "class" ? student.logits : student.shadow_logits.front();
+std::pair<torch::Tensor, torch::Tensor> compared_logits(const TermInput& input,
+                                                        const TermOptions& options) {
+  const auto normalised = [&](const torch::Tensor& logits) {
+    return normalised_logits(logits, options.logit_norm, options.logit_scale);
+  };
+  const ModelOutput& student = input.student;
+  return {normalised(options.head == "class" ? student.logits : student.shadow_logits.front()),
+          normalised(input.teacher.logits)};
 }
 
 }  // namespace umbra

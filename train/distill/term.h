@@ -51,9 +51,11 @@ class Term {
 // it, naming the reason and what would work.
 std::unique_ptr<Term> make_term(const TermContext& context);
 
-// The logits of the student's head that the options name. Throws ConfigError, with advice, where
-// the student has no such head.
+// Throws ConfigError, with advice, where the student has no such head as the options name.
 void require_head(const TermContext& context);
-torch::Tensor student_logits(const ModelOutput& student, const TermOptions& options);
+
+// The logits of that head and the teacher's, each normalised as the options say.
+std::pair<torch::Tensor, torch::Tensor> compared_logits(const TermInput& input,
+                                                        const TermOptions& options);
 
 }  // namespace umbra

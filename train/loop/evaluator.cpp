@@ -63,7 +63,8 @@ std::vector<std::pair<std::string, torch::Tensor>> heads_of(const ModelOutput& o
   const torch::Tensor z = output.logits.to(torch::kFloat32);
   std::vector<std::pair<std::string, torch::Tensor>> heads = {{"class", z}};
   if (output.shadow_logits.empty()) return heads;
-  ModelOutput wide{z, {}, {}, {}};
+  ModelOutput wide;
+  wide.logits = z;
   const bool several = output.shadow_logits.size() > 1;
   for (size_t i = 0; i < output.shadow_logits.size(); ++i) {
     const torch::Tensor shadow = output.shadow_logits[i].to(torch::kFloat32);

@@ -36,10 +36,14 @@ std::vector<std::pair<std::string, double>> Interval::means() const {
   return means;
 }
 
-bool Interval::finite() const {
-  return std::all_of(sums_.begin(), sums_.end(), [](const auto& item) {
-    return std::isfinite(item.second.template item<double>());
-  });
+std::string Interval::first_not_finite() const {
+  std::string total;
+  for (const auto& [name, sum] : sums_) {
+    if (std::isfinite(sum.item<double>())) continue;
+    if (name != "loss" && name != "grad_norm") return name;
+    if (total.empty()) total = name;
+  }
+  return total;
 }
 
 nlohmann::json Interval::to_json() const {

@@ -195,12 +195,28 @@ std::vector<ParamGroup> objective_groups(Parts& parts, const OptimOptions& optio
   return groups;
 }
 
-// SGD with momentum, as the papers fit; the rate drops to a tenth at each milestone.
+// SGD with momentum 0.9, as the papers fit; the rate drops to a tenth at each milestone. Weight
+// decay is the training's where that is SGD, too; another optimiser's means something else, so
+// there it is the papers' 5e-4.
 Phase make_fit(Parts& parts, const Objective::Fit& fit, const Config& config) {
+  const bool same_kind = config.optim.name == "sgd";
+  if (!same_kind && fit.lr == 0.0) {
+    throw ConfigError(
+        fmt::format("the fit of \"{}\" before the training is done with SGD, and the training's "
+                    "rate is {}'s: set fit_lr, for example to 0.05",
+                    fit.name, config.optim.name));
+  }
+  if (fit.trains_student && config.model.freeze != "none") {
+    throw ConfigError(
+        fmt::format("the fit of \"{}\" before the training trains the student, and model.freeze = "
+                    "\"{}\" keeps it as it is: take one or the other",
+                    fit.name, config.model.freeze));
+  }
   OptimOptions options = config.optim;
   options.name = "sgd";
   options.momentum = 0.9;
   options.nesterov = false;
+  if (!same_kind) options.weight_decay = 5e-4;
   ScheduleOptions schedule;
   schedule.name = "multistep";
   schedule.warmup = Duration::epochs(0);
@@ -245,9 +261,14 @@ Phase make_training(Parts& parts, const Config& config) {
   return phase;
 }
 
-void build_phases(Parts& parts, const Config& config) {
+void build_phases(Parts& parts, const Config& config, const Sources& sources) {
   for (const Objective::Fit& fit : parts.objective->fits()) {
-    if (fit.epochs > 0.0) parts.phases.push_back(make_fit(parts, fit, config));
+    if (fit.epochs == 0.0) continue;
+    try {
+      parts.phases.push_back(make_fit(parts, fit, config));
+    } catch (const Error& error) {
+      throw ConfigError(sources.at("distill") + error.what());
+    }
   }
   parts.phases.push_back(make_training(parts, config));
   parts.total_steps = 0;
@@ -256,6 +277,12 @@ void build_phases(Parts& parts, const Config& config) {
     phase.end += phase.begin;
     parts.total_steps = phase.end;
   }
+}
+
+bool has_batch_norm(const torch::nn::Module& module) {
+  const auto modules = module.modules(/*include_self=*/false);
+  return std::any_of(modules.begin(), modules.end(),
+                     [](const auto& m) { return m->template as<torch::nn::BatchNorm2d>(); });
 }
 
 // What only the size of the training set can tell.
@@ -273,11 +300,19 @@ void check_lengths(const Parts& parts, const Config& config, const Sources& sour
                     sources.at("schedule.warmup"), config.schedule.warmup.text(), warmup,
                     config.train.duration.text(), parts.total_steps));
   }
+}
+
+// Batch norm of the student, or of what the objective trains, cannot take a single image.
+void check_batch_norm(const Parts& parts, const Config& config, const Sources& sources) {
   const int64_t batch = config.train.batch_size;
   const int64_t rest = config.data.drop_last ? 0 : parts.train_set->size() % batch;
+  const auto module = parts.objective->module();
+  const bool normalises =
+      (config.model.freeze == "none" && has_batch_norm(parts.model->module())) ||
+      (module && has_batch_norm(*module));
   for (const int64_t size : {batch, rest}) {
     const bool single = size > 0 && size / std::min(size, config.train.accum_steps) == 1;
-    if (!single || config.model.is_vit()) continue;
+    if (!single || !normalises || config.augment.views() > 1) continue;
     throw ConfigError(fmt::format(
         "{}a batch of {} in {} part(s) leaves a part with one image, which batch norm cannot take: "
         "change train.batch_size or accum_steps, or set data.drop_last = true",
@@ -395,7 +430,8 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.model->module().to(parts.device);
   build_teachers(parts, config, loaded.sources);
   build_objective(parts, config, loaded.sources);
-  build_phases(parts, config);
+  check_batch_norm(parts, config, loaded.sources);
+  build_phases(parts, config, loaded.sources);
   if (config.train.ema_decay > 0.0) {
     std::unique_ptr<Model> average = create_model(config.model);
     average->module().to(parts.device);

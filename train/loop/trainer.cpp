@@ -172,6 +172,7 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
       }
     }
   }
+  TORCH_CHECK(loss.total.defined(), "no term of the loss has a weight above 0");
   (loss.total * weight).backward();  // 6. backward
   interval_.add(loss, weight);
 }
@@ -202,7 +203,8 @@ void Trainer::log(Clock::time_point step_start) {
   const double left = elapsed / done * static_cast<double>(parts_.total_steps - step_);
   log_->progress(fmt::format("{} {}eta {}", position(), bar_facts_, clock_text(left)),
                  static_cast<double>(step_), static_cast<double>(parts_.total_steps));
-  if (!is_due(config_.log.every)) return;
+  const bool fit_ends = phase_->fit && step_ == phase_->end;  // rows never mix fit and training
+  if (!fit_ends && !is_due(config_.log.every)) return;
   refuse_divergence();
 
   const double lr = phase_->lr(step_ - 1);
@@ -227,13 +229,14 @@ void Trainer::log(Clock::time_point step_start) {
 
 // Stops before weights that are no longer finite can be saved.
 void Trainer::refuse_divergence() const {
-  if (interval_.finite()) return;
+  const std::string diverged = interval_.first_not_finite();
+  if (diverged.empty()) return;
   const std::vector<int64_t> saved = folder_.checkpoints().steps();
   throw Error(
-      fmt::format("loss or gradient is no longer finite between steps {} and {}: training has "
-                  "diverged. Last good "
-                  "checkpoint: {}. Try a lower optim.lr, a longer schedule.warmup or "
+      fmt::format("{} is no longer finite between steps {} and {}: training has diverged. Last "
+                  "good checkpoint: {}. Try a lower optim.lr, a longer schedule.warmup or "
                   "optim.clip_grad_norm = 1.0",
+                  diverged == "loss" || diverged == "grad_norm" ? diverged : "loss " + diverged,
                   step_ - interval_.steps() + 1, step_,
                   saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
 }

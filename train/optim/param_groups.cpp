@@ -7,6 +7,15 @@ namespace {
 
 std::string first_component(const std::string& name) { return name.substr(0, name.find('.')); }
 
+// A parameter of the list, in a module however deep: "pos_embed", "peer_0.pos_embed".
+bool has_component(const std::string& name, const std::vector<std::string>& listed) {
+  std::stringstream components(name);
+  for (std::string component; std::getline(components, component, '.');) {
+    if (std::find(listed.begin(), listed.end(), component) != listed.end()) return true;
+  }
+  return false;
+}
+
 // Number behind "prefix." in the name, or -1.
 int64_t index_after(const std::string& name, const std::string& prefix) {
   if (!name.starts_with(prefix)) return -1;
@@ -71,8 +80,7 @@ std::vector<ParamGroup> make_param_groups(const torch::nn::Module& module,
     const std::string& name = item.key();
     const torch::Tensor& parameter = item.value();
     if (!parameter.requires_grad()) continue;
-    const bool listed = std::find(options.no_decay.begin(), options.no_decay.end(),
-                                  first_component(name)) != options.no_decay.end();
+    const bool listed = has_component(name, options.no_decay);
     const bool vector = parameter.dim() <= 1 && !options.decay_norm_and_bias;
     const bool decays = !listed && !vector;
     const int64_t layer = by_layer ? layers.of.at(name) : 0;

@@ -117,7 +117,7 @@ LoadReport load_weights(Model& model, const WeightFile& file, const LoadRule& ru
   TensorMap state = under_our_names(file, model.options().name, own, report.unused);
   if (rule.new_head) {
     for (const std::string& name : head_names(model)) {
-      state.erase(name);
+      if (state.erase(name) > 0) report.unused.push_back(name);
       report.fresh.push_back(name);
     }
   }

@@ -57,7 +57,7 @@ torch::Tensor boundary_loss(const std::vector<torch::Tensor>& student,
   double weight = 1.0;
   for (size_t i = student.size(); i-- > 0; weight /= 2.0) {
     const torch::Tensor loss = weight * wrong_side(wide(student[i]), teacher[i].detach());
-    sum = sum.defined() ? sum + loss : loss;
+    add_to(sum, loss);
   }
   return sum * kScale / static_cast<double>(student.front().size(0));
 }

@@ -1,8 +1,8 @@
 #include "train/distill/terms/contrast_memory.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/nn/functional.h>
 
+#include "train/distill/full_precision.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
@@ -22,7 +22,7 @@ torch::Tensor ContrastMemoryImpl::forward(const torch::Tensor& student,
                                           const torch::Tensor& teacher,
                                           const torch::Tensor& indices,
                                           const torch::Tensor& contrast) {
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  const FullPrecision full_precision;
   const torch::Tensor loss = side_loss(student, teacher_bank_, student_z_, contrast) +
                              side_loss(teacher, student_bank_, teacher_z_, contrast);
   update(student_bank_, student, indices);

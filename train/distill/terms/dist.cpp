@@ -9,8 +9,8 @@ class Dist : public Term {
   explicit Dist(const TermOptions& options) : options_(options) {}
 
   torch::Tensor loss(const TermInput& input) override {
-    return dist_loss(student_logits(input.student, options_), input.teacher.logits, options_.alpha,
-                     options_.beta, options_.temperature);
+    const auto [z_s, z_t] = compared_logits(input, options_);
+    return dist_loss(z_s, z_t, options_.alpha, options_.beta, options_.temperature);
   }
 
  private:

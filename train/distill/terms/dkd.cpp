@@ -9,8 +9,8 @@ class Dkd : public Term {
   explicit Dkd(const TermOptions& options) : options_(options) {}
 
   torch::Tensor loss(const TermInput& input) override {
-    return decoupled_kd_loss(student_logits(input.student, options_), input.teacher.logits,
-                             input.batch.labels, options_.alpha, options_.beta,
+    const auto [z_s, z_t] = compared_logits(input, options_);
+    return decoupled_kd_loss(z_s, z_t, hard_labels(input.batch), options_.alpha, options_.beta,
                              options_.temperature);
   }
 

@@ -22,7 +22,7 @@ class MutualLearning : public Term {
     for (const auto& peer : peers_) {
       logits.push_back(peer->forward(input.batch.images).logits);
       const torch::Tensor task = task_loss(loss_, logits.back(), input.batch);
-      sum = sum.defined() ? sum + task : task;
+      add_to(sum, task);
     }
     return sum + mutual_loss(logits, temperature_);
   }
@@ -44,7 +44,7 @@ torch::Tensor mutual_loss(const std::vector<torch::Tensor>& logits, double tempe
     for (size_t j = 0; j < logits.size(); ++j) {
       if (i == j) continue;
       const torch::Tensor divergence = kl_divergence(logits[i], logits[j], temperature);
-      sum = sum.defined() ? sum + divergence : divergence;
+      add_to(sum, divergence);
     }
   }
   return sum / static_cast<double>(logits.size() - 1);

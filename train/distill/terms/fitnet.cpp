@@ -8,26 +8,34 @@ namespace {
 
 class FitNet : public Term {
  public:
-  FitNet(StagePair pair, Regressor regressor) : pair_(pair), regressor_(std::move(regressor)) {}
+  explicit FitNet(const TermContext& context) : pairs_(stage_pairs(context, StageChoice::kHint)) {
+    const ModelOutput &student = context.student.example, &teacher = context.teacher.example;
+    for (const StagePair& pair : pairs_) {
+      regressors_->push_back(Regressor(as_map(student.features[pair.student]).sizes(),
+                                       as_map(teacher.features[pair.teacher]).sizes()));
+    }
+  }
 
   torch::Tensor loss(const TermInput& input) override {
-    return mean_squared_error(regressor_(as_map(input.student.features[pair_.student])),
-                              as_map(input.teacher.features[pair_.teacher]));
+    torch::Tensor sum;
+    for (size_t i = 0; i < pairs_.size(); ++i) {
+      const torch::Tensor hint = regressors_[i]->as<Regressor>()->forward(
+          as_map(input.student.features[pairs_[i].student]));
+      add_to(sum, mean_squared_error(hint, as_map(input.teacher.features[pairs_[i].teacher])));
+    }
+    return sum;
   }
-  std::shared_ptr<torch::nn::Module> module() override { return regressor_.ptr(); }
+  std::shared_ptr<torch::nn::Module> module() override { return regressors_.ptr(); }
 
  private:
-  StagePair pair_;
-  Regressor regressor_;
+  std::vector<StagePair> pairs_;
+  torch::nn::ModuleList regressors_;
 };
 
 }  // namespace
 
 std::unique_ptr<Term> make_fitnet(const TermContext& context) {
-  const StagePair pair = stage_pairs(context, StageChoice::kHint).front();
-  return std::make_unique<FitNet>(
-      pair, Regressor(as_map(context.student.example.features[pair.student]).sizes(),
-                      as_map(context.teacher.example.features[pair.teacher]).sizes()));
+  return std::make_unique<FitNet>(context);
 }
 
 }  // namespace umbra

@@ -69,7 +69,7 @@ torch::Tensor flow_loss(const std::vector<torch::Tensor>& student,
     const torch::Tensor s = flow(wide(student[i]), wide(student[i + 1]));
     const torch::Tensor t = flow(wide(teacher[i].detach()), wide(teacher[i + 1].detach()));
     const torch::Tensor loss = mean_squared_error(s, t);
-    sum = sum.defined() ? sum + loss : loss;
+    add_to(sum, loss);
   }
   return sum;
 }

@@ -97,7 +97,13 @@ torch::Tensor factor_loss(const torch::Tensor& student, const torch::Tensor& tea
 }
 
 std::unique_ptr<Term> make_ft(const TermContext& context) {
-  const StagePair pair = stage_pairs(context, StageChoice::kLast).front();
+  const std::vector<StagePair> pairs = stage_pairs(context, StageChoice::kLast);
+  if (pairs.size() > 1) {
+    throw ConfigError(fmt::format(
+        "one paraphraser describes one stage, got {} pairs: name one, or add a term for each",
+        pairs.size()));
+  }
+  const StagePair pair = pairs.front();
   const int64_t mine = as_map(context.student.example.features[pair.student]).size(1);
   const int64_t theirs = as_map(context.teacher.example.features[pair.teacher]).size(1);
   const Term::Fit fit{

@@ -10,17 +10,11 @@ class Kd : public Term {
   explicit Kd(const TermOptions& options) : options_(options) {}
 
   torch::Tensor loss(const TermInput& input) override {
-    const torch::Tensor z_s = normalised(student_logits(input.student, options_));
-    return kl_divergence(z_s, normalised(input.teacher.logits), options_.temperature);
+    const auto [z_s, z_t] = compared_logits(input, options_);
+    return kl_divergence(z_s, z_t, options_.temperature);
   }
 
  private:
-  torch::Tensor normalised(const torch::Tensor& logits) const {
-    if (options_.logit_norm == "layer_norm") return standardize_logits(logits);
-    if (options_.logit_norm == "z_score") return z_score_logits(logits);
-    return logits;
-  }
-
   TermOptions options_;
 };
 

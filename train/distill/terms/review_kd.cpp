@@ -60,15 +60,30 @@ TORCH_MODULE(Abf);
 // A vector as a map of one pixel.
 torch::Tensor as_pixel(const torch::Tensor& pooled) { return pooled.unsqueeze(2).unsqueeze(3); }
 
+torch::Tensor map_of(const Feature& feature, bool pre) {
+  return pre ? as_map_before_activation(feature) : as_map(feature);
+}
+
 // The two sides' maps, shallow to deep; the last one is the pooled vector.
 struct Maps {
   std::vector<torch::Tensor> student, teacher;
 };
 
-// Published for images of ImageNet's size: there the official code takes the student's stages
-// before their activation, on CIFAR after it.
-bool is_imagenet_cnn(const ModelOptions& options) {
-  return !options.is_vit() && cnn::input_size(options.name) > 64;
+// Whether maps are taken before the activation that ends their stage.
+struct Taps {
+  bool student_pre, teacher_pre;
+};
+
+// As the official code has it: of CIFAR networks the teacher's maps before the activation and the
+// student's after it. Its ImageNet ResNets take them before, too, but a ReLU in place has
+// overwritten them by the time they are compared; MobileNet's do come before. mdistiller compares
+// both before: activation = "pre".
+Taps taps_of(const TermContext& context) {
+  const std::string& activation = context.options.activation;
+  if (activation != "official") return {activation == "pre", activation == "pre"};
+  const ModelOptions& student = context.student.model->options();
+  if (student.is_vit() || cnn::input_size(student.name) <= 64) return {false, true};
+  return {student.name.starts_with("mobilenet"), false};
 }
 
 // Width of the fusion in the official code: of the CIFAR pairs the student's pooled vector, 512 at
@@ -85,7 +100,7 @@ class ReviewKd : public Term {
  public:
   explicit ReviewKd(const TermContext& context)
       : pairs_(stage_pairs(context, StageChoice::kAll)),
-        before_activation_(is_imagenet_cnn(context.student.model->options())),
+        taps_(taps_of(context)),
         fits_teacher_(context.student.model->options().is_vit()),
         abfs_(nn::ModuleList()),
         modules_(std::make_shared<nn::Module>()) {
@@ -109,7 +124,7 @@ class ReviewKd : public Term {
           abfs_[step]->as<Abf>()->forward(maps.student[i], residual, target.sizes().slice(2));
       residual = fused.residual;
       const torch::Tensor level = hcl_loss(fused.output, target);
-      sum = sum.defined() ? sum + level : level;
+      add_to(sum, level);
     }
     return sum;
   }
@@ -120,9 +135,8 @@ class ReviewKd : public Term {
     Maps maps;
     for (const StagePair& pair : pairs_) {
       const Feature& feature = student.features[pair.student];
-      const torch::Tensor s =
-          before_activation_ ? as_map_before_activation(feature) : as_map(feature);
-      const torch::Tensor t = as_map_before_activation(teacher.features[pair.teacher]).detach();
+      const torch::Tensor s = map_of(feature, taps_.student_pre);
+      const torch::Tensor t = map_of(teacher.features[pair.teacher], taps_.teacher_pre).detach();
       maps.student.push_back(s);
       maps.teacher.push_back(fits_teacher_ ? torch::adaptive_avg_pool2d(t, s.sizes().slice(2)) : t);
     }
@@ -132,9 +146,9 @@ class ReviewKd : public Term {
   }
 
   std::vector<StagePair> pairs_;
-  bool before_activation_;  // the student's stages; the teacher's are always taken so
-  bool fits_teacher_;       // the teacher's maps come to the student's size, not the other way
-  nn::ModuleList abfs_;     // deepest first
+  Taps taps_;
+  bool fits_teacher_;    // the teacher's maps come to the student's size, not the other way
+  nn::ModuleList abfs_;  // deepest first
   std::shared_ptr<nn::Module> modules_;
 };
 

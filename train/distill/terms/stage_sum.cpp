@@ -1,5 +1,7 @@
 #include "train/distill/terms/stage_sum.h"
 
+#include "train/distill/losses.h"
+
 namespace umbra {
 namespace {
 
@@ -13,7 +15,7 @@ class StageSum : public Term {
     for (const StagePair& pair : pairs_) {
       const torch::Tensor of_pair = loss_(as_map(input.student.features[pair.student]),
                                           as_map(input.teacher.features[pair.teacher]));
-      sum = sum.defined() ? sum + of_pair : of_pair;
+      add_to(sum, of_pair);
     }
     return sum;
   }

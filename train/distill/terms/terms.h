@@ -120,7 +120,7 @@ std::unique_ptr<Term> make_ft(const TermContext& context);
 //
 // `labels` [B] int64. The original masks the label by adding -1000 to its logit and takes the
 // logarithm of sums of probabilities; here the label is left out and sums stay logarithms: the same
-// where neither saturates. Under mixing the label is that of the image itself.
+// where neither saturates. Under mixing the label is the one that counts most.
 torch::Tensor decoupled_kd_loss(const torch::Tensor& student, const torch::Tensor& teacher,
                                 const torch::Tensor& labels, double alpha, double beta,
                                 double temperature);
@@ -152,7 +152,8 @@ std::unique_ptr<Term> make_crd(const TermContext& context);
 // from all others: 1 / (K - 1) * sum_{i != j} KL_T(i <- j), the targets detached.
 //
 // The term owns the networks beside the student, of its architecture and freshly drawn, and adds
-// their losses with the labels; the student's own is the task's. All learn in the same step, as in
+// their losses with the labels, which the term's weight multiplies, too; the student's own is the
+// task's. All learn in the same step, as in
 // the paper's parallel variant; it has T = 1.
 torch::Tensor mutual_loss(const std::vector<torch::Tensor>& logits, double temperature);
 std::unique_ptr<Term> make_dml(const TermContext& context);
@@ -182,5 +183,12 @@ std::unique_ptr<Term> make_one(const TermContext& context);
 // that is left out halves nothing.
 torch::Tensor hcl_loss(const torch::Tensor& student, const torch::Tensor& teacher);
 std::unique_ptr<Term> make_review_kd(const TermContext& context);
+
+// Liu et al., "NORM: Knowledge Distillation via N-to-One Representation Matching", 2023, as
+// OSVAI/NORM (helper/loops.py): N * mean (e - t)^2 between the student's last map e [B, N * C, H, W]
+// of its feature transform (model.expanded_channels) and N copies of the teacher's last map t
+// [B, C, H, W]; the larger of the two is max-pooled to the other's size.
+torch::Tensor n_to_one_loss(const torch::Tensor& expanded, const torch::Tensor& teacher);
+std::unique_ptr<Term> make_norm(const TermContext& context);
 
 }  // namespace umbra

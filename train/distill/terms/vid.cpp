@@ -55,7 +55,7 @@ class VariationalInformation : public Term {
       const torch::Tensor loss = predictors_[i]->as<Predictor>()->forward(
           as_map(input.student.features[pairs_[i].student]),
           as_map(input.teacher.features[pairs_[i].teacher]));
-      sum = sum.defined() ? sum + loss : loss;
+      add_to(sum, loss);
     }
     return sum;
   }

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# One recipe of each folder of configs/ makes three steps on a few tiny images, with its teacher. With
+# a third argument "all" every recipe does, from teachers of one kind.
+set -uo pipefail
+umbra=$1
+configs=$2/configs
+. "$(dirname "$0")/expect.bash"
+
+# Four classes of 32-pixel images in one colour each, as PNG.
+python3 - "$work/images" <<'PY'
+import pathlib, struct, sys, zlib
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+for part, images in (("train", 6), ("val", 2)):
+    for label in range(4):
+        folder = pathlib.Path(sys.argv[1]) / part / f"class_{label}"
+        folder.mkdir(parents=True)
+        for i in range(images):
+            pixel = bytes((60 * label, 255 - 60 * label, 40 * i))
+            rows = b"".join(b"\0" + bytes((p + x + y) % 256 for x in range(32) for p in pixel)
+                            for y in range(32))
+            (folder / f"{i}.png").write_bytes(
+                b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0))
+                + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+PY
+
+# makes_steps CONFIG [TEACHER'S RUN...]: its run is $work/CONFIG.
+makes_steps() {
+  local config=$1 teachers= more=() resolved
+  shift
+  for run in "$@"; do teachers+="{path=\"$work/$run\"},"; done
+  (($#)) && more+=(--set "teacher=[$teachers]")
+  resolved=$("$umbra" config "$configs/$config.toml" 2>&1)
+  # As many epochs or samples as these images give.
+  [[ $resolved == *'method = "sskd"'* ]] && more+=(--set distill.fit_epochs=0)
+  [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms={method="crd", negatives=8}')
+  # What fine-tunes starts anew here; finetune_384.sh has it start from a model.
+  [[ $resolved == *'init_from = "runs'* ]] && more+=(--set 'model.init_from=""')
+  expect 0 "3 steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \
+    --set "data.path=$work/images" --set data.format=auto --set data.workers=1 --set data.train_samples=0 \
+    --set run.precision=fp32 --set augment.repeats=1 --set augment.mix_groups=1 \
+    --set "augment.mean=[0.5, 0.5, 0.5]" --set "augment.std=[0.25, 0.25, 0.25]" \
+    --set "train.duration=3 steps" --set train.batch_size=4 --set schedule.name=constant --set schedule.warmup=0 \
+    --set schedule.milestones=[] --set "eval.every=3 steps" --set "checkpoint.every=3 steps" "${more[@]}"
+}
+
+makes_steps cifar/wrn_40_2
+makes_steps imagenet/resnet34
+if [ "${3:-}" = all ]; then
+  cd "$configs" || exit 1
+  for config in $(find . -name '*.toml' ! -name base.toml | cut -c3- | sort); do
+    config=${config%.toml}
+    [ -e "$work/$config" ] && continue
+    count=$("$umbra" config "$config.toml" | grep -cE '^\[+teacher\]')
+    case $config in
+      cifar_vit/* | distill/*_imagenet | imagenet/* | regnety/* | transfer/* | deit/*) run=imagenet/resnet34 ;;
+      *) run=cifar/wrn_40_2 ;;
+    esac
+    runs=()
+    for ((i = 0; i < count; ++i)); do runs+=("$run"); done
+    makes_steps "$config" ${runs[@]+"${runs[@]}"}
+  done
+else
+  makes_steps distill/wrn_16_2 cifar/wrn_40_2
+  makes_steps shake/wrn_16_2_paper cifar/wrn_40_2
+  makes_steps review_kd/wrn_40_1 cifar/wrn_40_2
+  makes_steps sskd/wrn_40_1 cifar/wrn_40_2
+  makes_steps cifar_vit/deit_tiny_shake cifar/wrn_40_2
+  makes_steps demo/vit-shake cifar/wrn_40_2
+  makes_steps experiments/cnn
+  makes_steps imagenet/resnet18_kd imagenet/resnet34
+  makes_steps transfer/deit_tiny_review_kd imagenet/resnet34
+  makes_steps regnety/deit_tiny_shake imagenet/resnet34
+  makes_steps deit/deit_tiny
+  makes_steps ablate/no_mix
+fi
+
+[ $failures -eq 0 ] && echo "all passed"
+exit $((failures > 0))

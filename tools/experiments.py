@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""The small comparison of methods in docs/results.md: every method's student against the plain one.
+
+usage: tools/experiments.py --data FOLDER [--out runs/experiments] [--seeds 1 2 3]
+                            [--students cnn vit] [--methods NAME ...] [--program build/release/umbra]
+                            [--table]
+
+FOLDER has train/ and val/ with one folder of 32-pixel images per class. Trains the teacher, then for
+each seed every method on every student, and prints the tables. Budget: the teacher sees 600,000
+images, each student 128,000 (2,000 steps of 64; four times as many views with SSKD), plus the fits
+that a method needs: 1 to 4 minutes per run on one core with AMX, about 6 hours in all.
+
+Resumable: finished runs are kept, an interrupted one goes on where it stopped. --table only prints
+what there is. Each run's full config is its resolved.toml.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs" / "experiments"
+
+
+def preset(name, more="", model=""):
+    return (f"[model]\n{model}\n" if model else "") + f'[distill]\npreset = "{name}"\n{more}\n'
+
+
+def term(method, more=""):
+    """A method of [[distill.terms]] beside the labels, with its published weight."""
+    return f'[[distill.terms]]\nmethod = "{method}"\n{more}\n'
+
+
+# Published weights and temperatures throughout. What is set beside them fits lengths to this budget:
+# warm-ups and fits are about as long, as a share of the run, as in the 240 epochs they come from.
+WARMUP = "warmup_epochs = 2"
+FIT = "fit_epochs = 5"
+SSKD_FIT = "fit_epochs = 10\nfit_milestones = [5, 7.5]"
+ONE_SHADOW = "num_shadow_heads = 1"
+
+COMMON = {
+    "plain": "",
+    "kd": preset("kd"),
+    "kd, equal weights": preset("none") + term("kd"),
+    "kd + lskd": preset("kd-lskd"),
+    "dkd": term("dkd", WARMUP),
+    "dist": term("dist"),
+    "fitnet": term("fitnet"),
+    "at": term("at"),
+    "sp": term("sp"),
+    "cc": term("cc"),
+    "rkd": term("rkd"),
+    "pkt": term("pkt"),
+    "vid": term("vid"),
+    "crd": term("crd", "negatives = 4096"),
+    "review_kd": term("review_kd", WARMUP),
+}
+SHAKE = {
+    "shake": preset("shake-paper"),
+    "shake, no reversed term (a)": preset("shake-no-reverse"),
+    "shake, stronger head (c)": preset("shake-strong-head"),
+    "shake, no teacher (e)": preset("dml-heads"),
+    "shake, labels for the shadow (f)": preset("shake-gt-proxy"),
+    "shake, direct term (h)": preset("shake-direct"),
+}
+CNN = COMMON | SHAKE | {
+    "shake, as the public code": preset("shake-code", 'shadow = "teacher"'),
+    "nst": term("nst"),
+    "ofd": term("ofd"),
+    "ft": term("ft", FIT),
+    "ab": term("ab", FIT),
+    "fsp": term("fsp", FIT),
+    "dml": term("dml"),
+    "one": preset("none") + term("one"),
+    "sskd": '[augment]\npretext = "rotation"\n' + preset("sskd", SSKD_FIT),
+}
+CNN["one"] = f"[model]\n{ONE_SHADOW}\n" + CNN["one"]
+VIT = COMMON | {
+    name: "[model]\ndistilled = true\n" + text for name, text in SHAKE.items()
+} | {
+    "deit-soft": preset("deit-soft", model="distilled = true"),
+    "deit-hard": preset("deit-hard", model="distilled = true"),
+}
+STUDENTS = {"cnn": CNN, "vit": VIT}
+NEED_NO_TEACHER = {"plain", "dml", "one", "shake, no teacher (e)"}
+
+
+def train(program, config, out, *settings):
+    if (out / "summary.json").exists():
+        return
+    command = [program, "train", config, "--out", out, *settings]
+    if (out / "resolved.toml").exists():
+        command.append("--resume")
+    print(f"-- {out}", flush=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(out.parent / f"{out.name}.log", "a") as log:
+        if subprocess.run([str(part) for part in command], stdout=log, stderr=log).returncode:
+            sys.exit(f"{out}: failed; see {log.name}")
+
+
+def folder(out, student, method, seed):
+    words = "".join(c if c.isalnum() else " " for c in method).split()
+    return out / student / f"{'-'.join(words)}-seed{seed}"
+
+
+def run_all(options):
+    data = ["--set", f"data.path={options.data}"]
+    teacher = options.out / "teacher"
+    train(options.program, CONFIGS / "teacher.toml", teacher, *data)
+    for seed in options.seeds:
+        for student in options.students:
+            for method, text in STUDENTS[student].items():
+                if options.methods and method not in options.methods:
+                    continue
+                out = folder(options.out, student, method, seed)
+                out.parent.mkdir(parents=True, exist_ok=True)
+                config = out.parent / f"{out.name}.toml"
+                taught = "" if method in NEED_NO_TEACHER else \
+                    f'[teacher]\npath = "{teacher.resolve()}"\ncheckpoint = "last"\n'
+                config.write_text(f'extends = "{CONFIGS / student}.toml"\n{text}\n{taught}')
+                train(options.program, config, out, *data, "--set", f"run.seed={seed}")
+
+
+def spread(values):
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" if len(values) > 1 \
+        else f"{values[0]:.2f}"
+
+
+def table(options, student):
+    def scores(method, head):
+        found = {}
+        for seed in options.seeds:
+            path = folder(options.out, student, method, seed) / "summary.json"
+            if path.exists():
+                top = json.loads(path.read_text())["last"]["raw"].get(head)
+                if top is not None:
+                    found[seed] = top["top1"] if isinstance(top, dict) else top
+        return found
+
+    print(f"\n{student}: top-1 (%) after the last step, mean ± sample standard deviation over seeds\n")
+    print("| method | seeds | class head | minus plain, by seed | shadow head | agreement with teacher |")
+    print("|---|---|---|---|---|---|")
+    plain = scores("plain", "class")
+    for method in STUDENTS[student]:
+        top1 = scores(method, "class")
+        if not top1:
+            continue
+        gains = [top1[seed] - plain[seed] for seed in top1 if seed in plain]
+        cells = [method, len(top1), spread(list(top1.values())),
+                 spread(gains) if gains and method != "plain" else "-"]
+        for head in ("shadow", "agreement"):
+            values = list(scores(method, head).values())
+            cells.append(spread(values) if values else "-")
+        print(f"| {' | '.join(str(cell) for cell in cells)} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="folder with train/ and val/")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/experiments"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--students", nargs="+", choices=list(STUDENTS), default=list(STUDENTS))
+    parser.add_argument("--methods", nargs="+", choices=sorted(CNN | VIT))
+    parser.add_argument("--program", default="build/release/umbra")
+    parser.add_argument("--table", action="store_true", help="only print the tables")
+    options = parser.parse_args()
+    if not options.table:
+        if not options.data:
+            parser.error("--data is needed")
+        run_all(options)
+    summary = options.out / "teacher" / "summary.json"
+    if summary.exists():
+        print(f"teacher: {json.loads(summary.read_text())['last']['raw']['class']['top1']:.2f}")
+    for student in options.students:
+        table(options, student)
+
+
+if __name__ == "__main__":
+    main()

@@ -35,19 +35,21 @@ makes_steps() {
   resolved=$("$umbra" config "$configs/$config.toml" 2>&1)
   # As many epochs or samples as these images give.
   [[ $resolved == *'method = "sskd"'* ]] && more+=(--set distill.fit_epochs=0)
-  [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms={method="crd", negatives=8}')
+  [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms=[{method="crd", negatives=8}]')
   # What fine-tunes starts anew here; finetune_384.sh has it start from a model.
   [[ $resolved == *'init_from = "runs'* ]] && more+=(--set 'model.init_from=""')
   expect 0 "3 steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \
     --set "data.path=$work/images" --set data.format=auto --set data.workers=1 --set data.train_samples=0 \
     --set run.precision=fp32 --set augment.repeats=1 --set augment.mix_groups=1 \
     --set "augment.mean=[0.5, 0.5, 0.5]" --set "augment.std=[0.25, 0.25, 0.25]" \
-    --set "train.duration=3 steps" --set train.batch_size=4 --set schedule.name=constant --set schedule.warmup=0 \
+    --set optim.lr=1e-4 --set "train.duration=3 steps" --set train.batch_size=4 --set schedule.name=constant --set schedule.warmup=0 \
     --set schedule.milestones=[] --set "eval.every=3 steps" --set "checkpoint.every=3 steps" "${more[@]}"
 }
 
 makes_steps cifar/wrn_40_2
 makes_steps imagenet/resnet34
+"$umbra" train "$work/imagenet/resnet34/resolved.toml" --set model.name=regnety_004 --out "$work/regnety_004" --quiet ||
+  failures=$((failures + 1))
 if [ "${3:-}" = all ]; then
   cd "$configs" || exit 1
   for config in $(find . -name '*.toml' ! -name base.toml | cut -c3- | sort); do
@@ -55,7 +57,8 @@ if [ "${3:-}" = all ]; then
     [ -e "$work/$config" ] && continue
     count=$("$umbra" config "$config.toml" | grep -cE '^\[+teacher\]')
     case $config in
-      cifar_vit/* | distill/*_imagenet | imagenet/* | regnety/* | transfer/* | deit/*) run=imagenet/resnet34 ;;
+      regnety/* | transfer/*) run=regnety_004 ;;
+      cifar_vit/* | distill/*_imagenet | imagenet/* | deit/*) run=imagenet/resnet34 ;;
       *) run=cifar/wrn_40_2 ;;
     esac
     runs=()
@@ -71,8 +74,8 @@ else
   makes_steps demo/vit-shake cifar/wrn_40_2
   makes_steps experiments/cnn
   makes_steps imagenet/resnet18_kd imagenet/resnet34
-  makes_steps transfer/deit_tiny_review_kd imagenet/resnet34
-  makes_steps regnety/deit_tiny_shake imagenet/resnet34
+  makes_steps transfer/deit_tiny_review_kd regnety_004
+  makes_steps regnety/deit_tiny_shake regnety_004
   makes_steps deit/deit_tiny
   makes_steps ablate/no_mix
 fi

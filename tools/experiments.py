@@ -24,6 +24,7 @@ CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs" / "experime
 
 
 def preset(name, more="", model=""):
+    """A value of distill.preset, and further keys of [distill] and [model]."""
     return (f"[model]\n{model}\n" if model else "") + f'[distill]\npreset = "{name}"\n{more}\n'
 
 
@@ -37,7 +38,6 @@ def term(method, more=""):
 WARMUP = "warmup_epochs = 2"
 FIT = "fit_epochs = 5"
 SSKD_FIT = "fit_epochs = 10\nfit_milestones = [5, 7.5]"
-ONE_SHADOW = "num_shadow_heads = 1"
 
 COMMON = {
     "plain": "",
@@ -68,14 +68,15 @@ CNN = COMMON | SHAKE | {
     "shake, as the public code": preset("shake-code", 'shadow = "teacher"'),
     "nst": term("nst"),
     "ofd": term("ofd"),
+    "norm": preset("norm", model="expanded_channels = 256") +
+            term("norm", "factor_epochs = [1, 2, 19, 22]"),
     "ft": term("ft", FIT),
     "ab": term("ab", FIT),
     "fsp": term("fsp", FIT),
     "dml": term("dml"),
-    "one": preset("none") + term("one"),
+    "one": preset("none", model="num_shadow_heads = 1") + term("one"),
     "sskd": '[augment]\npretext = "rotation"\n' + preset("sskd", SSKD_FIT),
 }
-CNN["one"] = f"[model]\n{ONE_SHADOW}\n" + CNN["one"]
 VIT = COMMON | {
     name: "[model]\ndistilled = true\n" + text for name, text in SHAKE.items()
 } | {

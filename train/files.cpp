@@ -17,6 +17,7 @@ namespace umbra {
 
 void write_file_synced(const std::filesystem::path& path,
                        std::span<const std::span<const uint8_t>> parts) {
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
   const std::string temporary = path.string() + ".tmp";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   bool ok = file != nullptr;

@@ -143,7 +143,7 @@ TEST(Config, TeacherWithoutAMethodIsRefused) {
 TEST(Config, ATeacherThatNoTermReadsIsRefused) {
   EXPECT_THAT(error_of("[[teacher]]\npath = \"a\"\n[[teacher]]\npath = \"b\"\n"
                        "[[distill.terms]]\nmethod = \"kd\"\n"),
-              HasSubstr("a teacher is given, but distill.method = \"none\" does not use it"));
+              HasSubstr("a teacher is given, but distill.preset = \"none\" does not use it"));
 }
 
 TEST(Config, SomethingMustTrainTheStudentFromTheFirstEpochOn) {
@@ -177,6 +177,32 @@ TEST(Config, APresetsOnlyTermCanBeChangedByItsKeys) {
                              {"distill.preset=dkd", "distill.terms.negatives=6"});
               }),
               HasSubstr("unknown key 'negatives' in [distill.terms]"));
+}
+
+TEST(Config, APresetsTermIsNotLeftOutInSilence) {
+  EXPECT_THAT(error_of("[teacher]\npath = \"t\"\n[distill]\npreset = \"kd\"\n[[distill.terms]]\n"
+                       "method = \"crd\"\n"),
+              HasSubstr("is the term kd, which [[distill.terms]] leaves out"));
+}
+
+TEST(Config, KeysThatTheMethodDoesNotReadAreRefused) {
+  EXPECT_THAT(error_of("[teacher]\npath = \"t\"\n[distill]\npreset = \"kd\"\ntemperature = 1.0\n"),
+              HasSubstr("distill.method = \"none\" does not read distill.temperature: that is for "
+                        "shake, deit_soft, sskd"));
+}
+
+TEST(Config, AFrozenBackboneComesFromSomewhereAndIsNotTaught) {
+  EXPECT_THAT(error_of("[model]\nfreeze = \"backbone\"\n"), HasSubstr("random weights"));
+  EXPECT_THAT(
+      error_of("[model]\nfreeze = \"backbone\"\ninit_from = \"r\"\n[teacher]\npath = \"t\"\n"
+               "[[distill.terms]]\nmethod = \"at\"\n"),
+      HasSubstr("method \"at\" teaches the backbone"));
+}
+
+TEST(Config, AListOfOneTableIsReachedByKey) {
+  const auto loaded = parse_config("[teacher]\npath = \"t\"\n[[distill.terms]]\nmethod = \"crd\"\n",
+                                   "test.toml", {"distill.terms.negatives=7"});
+  EXPECT_EQ(loaded.config.distill.terms.at(0).negatives, 7);
 }
 
 TEST(Config, FactorsHaveOneMoreValueThanTheirEpochs) {

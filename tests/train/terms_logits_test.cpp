@@ -203,7 +203,7 @@ std::string message_of(const std::function<void()>& action) {
 
 TEST(NegativeSampler, RefusesMoreNegativesThanSamplesAndASingleClass) {
   EXPECT_THAT(message_of([] { NegativeSampler(mixed_labels(100, 10), 101); }),
-              HasSubstr("set it to at most 90"));
+              HasSubstr("set distill.terms.negatives to at most 90"));
   EXPECT_THAT(message_of([] { NegativeSampler(mixed_labels(10, 1), 2); }), HasSubstr("one class"));
 }
 

@@ -385,16 +385,6 @@ TEST_F(TrainerTest, AFitTakesNeitherRateNorDecayFromAdamW) {
               HasSubstr("the training's rate is adamw's: set fit_lr, for example to 0.05"));
 }
 
-TEST_F(TrainerTest, AFitOfAFrozenStudentIsRefused) {
-  const std::string teacher = train_teacher();
-  test::write_bytes(folder_ / "student.toml", teacher_config());
-  EXPECT_THAT(test::error_of([&] {
-                train("run", {"teacher.path=" + teacher, "model.freeze=backbone",
-                              "distill.terms=[{method = \"fsp\", fit_lr = 0.01}]"});
-              }),
-              HasSubstr("the fit of \"fsp\" before the training trains the student"));
-}
-
 TEST_F(TrainerTest, TermsOfOneMethodAreLoggedApart) {
   train("run", {"teacher.path=" + train_teacher(), "train.duration=5 steps", "schedule.warmup=0",
                 "distill.terms=[{method = \"kd\"}, {method = \"at\"}, {method = \"kd\", "

@@ -1,4 +1,7 @@
+#include <map>
+
 #include "augment/policy.h"
+#include "train/config/dump.h"
 #include "train/config/load.h"
 
 namespace umbra {
@@ -32,6 +35,10 @@ void check_model(const Config& c, const Checker& check) {
       "model.init_from",
       "model.init_strict and init_head say how model.init_from is taken over, and there is "
       "none: set model.init_from, or leave them out");
+  check.require(c.model.freeze == "none" || !c.model.init_from.empty(), "model.freeze",
+                "model.freeze = \"{}\" would keep a backbone of random weights: set "
+                "model.init_from",
+                c.model.freeze);
   if (!c.model.is_vit()) return;
   const vit::VitOptions& o = c.model.vit;
   check.require(o.img_size % o.patch_size == 0, "model.patch_size",
@@ -102,8 +109,67 @@ void check_augment(const Config& c, const Checker& check) {
                 "augment.label_smoothing = 0");
 }
 
+// Whether anything but the class head's own weights decides the term.
+bool reads_logits_only(const std::string& method) {
+  return method == "kd" || method == "dkd" || method == "dist";
+}
+
+// Keys of [distill] that were changed although the method does not read them.
+void check_read(const Config& c, const Checker& check) {
+  static const std::map<std::string, std::vector<std::string>> readers = {
+      {"temperature", {"shake", "deit_soft", "sskd"}},
+      {"kl_scale", {"shake", "deit_soft"}},
+      {"alpha", {"deit_soft", "deit_hard"}},
+      {"shadow", {"shake"}},
+      {"student_mutual_weight", {"shake"}},
+      {"reverse_weight", {"shake"}},
+      {"inherit", {"shake"}},
+      {"inherit_weight", {"shake"}},
+      {"shadow_ce_weight", {"shake"}},
+      {"teacher_weights", {"shake"}},
+      {"teacher_weight_max", {"shake"}},
+      {"direct_weight", {"shake"}},
+      {"task_weight", {"none", "shake", "sskd"}},
+      {"logit_norm", {"none", "shake"}},
+      {"logit_scale", {"none", "shake"}},
+      {"pretext_task", {"sskd"}},
+      {"kd_weight", {"sskd"}},
+      {"transform_weight", {"sskd"}},
+      {"pretext_weight", {"sskd"}},
+      {"pretext_temperature", {"sskd"}},
+      {"transform_ratio", {"sskd"}},
+      {"pretext_ratio", {"sskd"}},
+      {"fit_epochs", {"sskd"}},
+      {"fit_lr", {"sskd"}},
+      {"fit_milestones", {"sskd"}}};
+  Config as_preset = c;
+  apply_preset(as_preset.distill, c.distill.preset);
+  for (const std::string& difference : config_differences(as_preset, c)) {
+    const std::string key = difference.substr(0, difference.find(':'));
+    const auto reader = readers.find(key.substr(key.find('.') + 1));
+    if (!key.starts_with("distill.") || reader == readers.end()) continue;
+    const std::vector<std::string>& methods = reader->second;
+    const bool reads = std::find(methods.begin(), methods.end(), c.distill.method) != methods.end();
+    check.require(reads, key,
+                  "distill.method = \"{}\" does not read {}: that is for {}. A term has its own "
+                  "keys, for example distill.terms.temperature",
+                  c.distill.method, key, fmt::join(methods, ", "));
+  }
+}
+
 void check_terms(const Config& c, const Checker& check) {
   const auto& terms = c.distill.terms;
+  DistillOptions preset;
+  apply_preset(preset, c.distill.preset);
+  for (const TermOptions& own : preset.terms) {
+    const bool kept = std::any_of(terms.begin(), terms.end(), [&](const TermOptions& term) {
+      return term.method == own.method;
+    });
+    check.require(kept, "distill.preset",
+                  "distill.preset = \"{0}\" is the term {1}, which [[distill.terms]] leaves out: "
+                  "list method = \"{1}\", too, or set distill.preset = \"none\"",
+                  c.distill.preset, own.method);
+  }
   for (size_t i = 0; i < terms.size(); ++i) {
     const std::string table = item_key("distill.terms", i, terms.size());
     const TermMethod& method = *find_term_method(terms[i].method);
@@ -116,6 +182,10 @@ void check_terms(const Config& c, const Checker& check) {
                   "factors = [1.0, "
                   "0.0], factor_epochs = [120] ends the term after 120 epochs",
                   table);
+    check.require(c.model.freeze == "none" || reads_logits_only(terms[i].method), "model.freeze",
+                  "method \"{}\" teaches the backbone, and model.freeze = \"{}\" keeps it as it "
+                  "is: take kd, dkd or dist, or do not freeze",
+                  terms[i].method, c.model.freeze);
     check.require(method.takes_teacher || c.distill.method != "sskd", table + ".method",
                   "method \"{}\" learns the labels of whole batches, and with distill.method = "
                   "\"sskd\" three of four views are transformed: take one or the other",
@@ -172,6 +242,7 @@ void check_distill(const Config& c, const Checker& check) {
                   "teacher.mean and teacher.std must have the same number of values");
   }
   check_terms(c, check);
+  check_read(c, check);
   check.require(
       own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(),
                                          [](const auto& term) { return weight_at(term, 0) > 0.0; }),
@@ -181,9 +252,10 @@ void check_distill(const Config& c, const Checker& check) {
   if (o.method == "none") {
     for (size_t i = 0; i < teachers; ++i) {
       check.require(is_read(o.terms, i), item_key("teacher", i, teachers),
-                    "a teacher is given, but distill.method = \"none\" does not use it and no term "
-                    "does: set distill.preset (for example \"shake-paper\"), add "
-                    "[[distill.terms]], or remove it");
+                    "a teacher is given, but distill.preset = \"{}\" does not use it: remove it "
+                    "(--set 'teacher=[]'), add [[distill.terms]] with teacher = {}, or choose "
+                    "another preset, for example \"shake-paper\"",
+                    o.preset, i);
     }
     return;
   }
@@ -258,6 +330,10 @@ void check_against_data(Config& config, const Sources& sources, int64_t num_clas
                         int64_t channels) {
   const Checker check(sources);
   ModelOptions& model = config.model;
+  check.require(num_classes > 1, "data.path",
+                "the data set has {} class: there is nothing to tell apart. Is data.path one level "
+                "too deep?",
+                num_classes);
   if (model.num_classes == 0) model.num_classes = num_classes;
   if (model.in_chans == 0) model.in_chans = channels;
   check.require(model.num_classes >= num_classes, "model.num_classes",

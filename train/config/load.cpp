@@ -28,22 +28,31 @@ template <class Where>
   throw ConfigError(place_of(where.source()) + message);
 }
 
+bool is_number(std::string_view text) {
+  return !text.empty() && text.size() < 4 && std::all_of(text.begin(), text.end(), ::isdigit);
+}
+
 // Lays `over` upon `base`: tables merge, everything else is replaced. Nodes are moved, because only
-// a move keeps their place in the file. "teacher.1.path" reaches into an array of tables.
+// a move keeps their place in the file. "teacher.1.path" reaches into an array of tables,
+// "teacher.path" into one of a single table.
 void merge(toml::table& base, toml::table&& over) {
   for (auto&& [key, node] : over) {
     toml::node* old = base.get(key.str());
     if (old && old->is_table() && node.is_table()) {
       merge(*old->as_table(), std::move(*node.as_table()));
     } else if (old && old->is_array_of_tables() && node.is_table()) {
+      toml::array& items = *old->as_array();
+      const bool by_key = items.size() == 1 && !is_number(node.as_table()->begin()->first.str());
+      if (by_key) {  // of the only element
+        merge(*items.get(0)->as_table(), std::move(*node.as_table()));
+        continue;
+      }
       for (auto&& [index, item] : *node.as_table()) {
         const std::string digits(index.str());
-        const bool numeric = !digits.empty() && digits.size() < 4 &&
-                             std::all_of(digits.begin(), digits.end(), ::isdigit);
-        toml::node* element = numeric ? old->as_array()->get(std::stoul(digits)) : nullptr;
+        toml::node* element = is_number(digits) ? items.get(std::stoul(digits)) : nullptr;
         if (!element || !item.is_table()) {
           fail(item, fmt::format("'{0}' is a list here; write {0}.N.key with N from 0 to {1}",
-                                 key.str(), old->as_array()->size() - 1));
+                                 key.str(), items.size() - 1));
         }
         merge(*element->as_table(), std::move(*item.as_table()));
       }

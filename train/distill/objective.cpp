@@ -152,6 +152,15 @@ std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const L
   return std::make_unique<ComposedObjective>(std::move(base), std::move(terms));
 }
 
+std::string describe(const DistillOptions& distill) {
+  std::vector<std::string> parts;
+  if (distill.method != "none") parts.push_back(distill.preset);
+  for (const TermOptions& term : distill.terms) {
+    parts.push_back(fmt::format("{} {}", term.method, term.weight));
+  }
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, " + "));
+}
+
 double weight_at(const TermOptions& options, double epoch) {
   const double begun = std::floor(epoch);
   double weight = options.weight;

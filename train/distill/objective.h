@@ -83,6 +83,9 @@ struct Setting {
   std::vector<int64_t> train_labels;  // of the training set, by index
 };
 
+// "shake-paper + crd 0.8": the method's preset, and each term with its weight.
+std::string describe(const DistillOptions& distill);
+
 // Builds the objective that the options name. Throws ConfigError if student or teachers cannot
 // serve the method, naming the reason and what would work.
 std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const LossOptions& loss,

@@ -177,7 +177,7 @@ void build_objective(Parts& parts, const Config& config, const Sources& sources)
     module->to(parts.device);
     module->train();
     parts.notes.push_back(fmt::format("objective {}: {} parameters of its own",
-                                      config.distill.preset, count_parameters(*module)));
+                                      describe(config.distill), count_parameters(*module)));
   }
 }
 
@@ -205,12 +205,6 @@ Phase make_fit(Parts& parts, const Objective::Fit& fit, const Config& config) {
         fmt::format("the fit of \"{}\" before the training is done with SGD, and the training's "
                     "rate is {}'s: set fit_lr, for example to 0.05",
                     fit.name, config.optim.name));
-  }
-  if (fit.trains_student && config.model.freeze != "none") {
-    throw ConfigError(
-        fmt::format("the fit of \"{}\" before the training trains the student, and model.freeze = "
-                    "\"{}\" keeps it as it is: take one or the other",
-                    fit.name, config.model.freeze));
   }
   OptimOptions options = config.optim;
   options.name = "sgd";

@@ -446,6 +446,7 @@ Json Trainer::summary() const {
           {"model", config_.model.name},
           {"parameters", count_parameters(parts_.model->module())},
           {"preset", config_.distill.preset},
+          {"objective", describe(config_.distill)},
           {"seed", config_.run.seed},
           {"train_images", parts_.train_set->size()},
           {"broken_images", broken_images_},

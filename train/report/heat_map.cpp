@@ -33,6 +33,17 @@ void write(cv::Mat& sheet, const std::string& text, int x, int y) {
   cv::putText(sheet, text, {x, y}, kFont, 0.45, cv::Scalar::all(40), 1, cv::LINE_AA);
 }
 
+// As much of the text's end as fits over a map.
+std::string clipped(const std::string& text) {
+  const auto width = [](const std::string& t) {
+    int baseline = 0;
+    return cv::getTextSize(t, kFont, 0.45, 1, &baseline).width;
+  };
+  std::string end = text;
+  while (!end.empty() && width("..." + end) > kSide) end.erase(0, 1);
+  return width(text) <= kSide ? text : "..." + end;
+}
+
 void draw_scale(cv::Mat& sheet, int x, int y, double max) {
   cv::Mat ramp(kSide, kScaleWidth, CV_64F);
   for (int row = 0; row < kSide; ++row)
@@ -50,7 +61,7 @@ std::vector<uint8_t> draw_heat_maps(const std::vector<HeatMap>& maps, double max
   cv::Mat sheet(kSide + 2 * kText + 2 * kGap, width, CV_8UC3, cv::Scalar::all(255));
   for (int i = 0; i < count; ++i) {
     const int x = kGap + i * (kSide + kGap), y = kGap + kText;
-    write(sheet, maps[i].title, x, y - 8);
+    write(sheet, clipped(maps[i].title), x, y - 8);
     picture_of(maps[i].values, max).copyTo(sheet(cv::Rect(x, y, kSide, kSide)));
     write(sheet, maps[i].caption, x, y + kSide + kText - 4);
   }

@@ -28,7 +28,7 @@ std::string ema_top1(const Json& summary) {
 Row row_of(const Json& s) {
   return {s.at("name").get<std::string>(),
           s.at("model").get<std::string>(),
-          s.at("preset").get<std::string>(),
+          s.value("objective", s.at("preset").get<std::string>()),
           top1(s, "class"),
           top1(s, "shadow"),
           top1(s, "mean"),

@@ -51,10 +51,11 @@ NegativeSampler::NegativeSampler(std::span<const int64_t> labels, int64_t count)
         samples));
   }
   if (count > samples) {
-    throw ConfigError(fmt::format(
-        "method \"crd\": negatives = {} is more than the {} training images: set it to at most {}, "
-        "all but the largest class",
-        count, samples, samples - largest));
+    throw ConfigError(
+        fmt::format("negatives = {} is more than the {} training images: set "
+                    "distill.terms.negatives to at most {}, "
+                    "all but the largest class",
+                    count, samples, samples - largest));
   }
 }
 

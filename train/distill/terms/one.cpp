@@ -63,8 +63,11 @@ std::unique_ptr<Term> make_one(const TermContext& context) {
   }
   throw ConfigError(fmt::format(
       "method \"one\" lets the heads of one network teach each other, and the student {} has one "
-      "head only: set model.num_shadow_heads = 2, or take a distilled transformer",
-      context.student.model->options().name));
+      "head only: set {}",
+      context.student.model->options().name,
+      context.student.model->options().is_vit() ? "model.distilled = true, and for more branches "
+                                                  "model.num_shadow_heads"
+                                                : "model.num_shadow_heads = 2"));
 }
 
 }  // namespace umbra

@@ -30,6 +30,7 @@ expect 2 "they must agree" "$umbra" train "$student" --out "$work/z" \
   --set teacher.path="$work/teacher" --set model.num_classes=12
 expect 1 "no finished run" "$umbra" report "$work"
 expect 0 "class head" "$umbra" report "$work/teacher" --json "$work/table.json"
+expect 0 "left out: $work: no finished run there" "$umbra" report "$work" "$work/teacher"
 expect 0 "top-1" "$umbra" eval "$work/teacher" --per-class "$work/classes.csv"
 [ "$(wc -l < "$work/classes.csv")" = 11 ] || { echo "FAILED: per-class CSV"; failures=$((failures + 1)); }
 

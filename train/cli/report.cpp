@@ -13,8 +13,10 @@ void add_report_command(CLI::App& app) {
   command->add_option("runs", arguments->runs, "Run folders")->required();
   command->add_option("--json", arguments->json, "Write the rows to this file, too");
   command->callback([=] {
-    const nlohmann::json rows = read_summaries(arguments->runs);
+    std::vector<std::string> left_out;
+    const nlohmann::json rows = read_summaries(arguments->runs, left_out);
     fmt::print("{}", render_table(rows));
+    for (const std::string& sentence : left_out) fmt::print(stderr, "left out: {}\n", sentence);
     if (!arguments->json.empty()) write_summaries(rows, arguments->json);
   });
 }

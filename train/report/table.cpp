@@ -48,15 +48,18 @@ std::string setting(const Json& s) {
 
 }  // namespace
 
-Json read_summaries(const std::vector<std::string>& runs) {
+Json read_summaries(const std::vector<std::string>& runs, std::vector<std::string>& left_out) {
   Json summaries = Json::array();
   for (const std::string& run : runs) {
     const std::filesystem::path path = std::filesystem::path(run) / "summary.json";
     if (!std::filesystem::exists(path)) {
-      throw Error(
-          fmt::format("{}: no finished run there (no summary.json); umbra train --resume --out "
-                      "{} finishes one",
-                      run, run));
+      const bool started = std::filesystem::exists(std::filesystem::path(run) / "resolved.toml");
+      left_out.push_back(fmt::format(
+          "{}: no finished run there{}", run,
+          started ? fmt::format(", a started one: umbra train {0}/resolved.toml --resume --out {0}",
+                                run)
+                  : ""));
+      continue;
     }
     const Json summary = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
     try {
@@ -67,6 +70,7 @@ Json read_summaries(const std::vector<std::string>& runs) {
     }
     summaries.push_back(summary);
   }
+  if (summaries.empty()) throw Error(fmt::format("{}", fmt::join(left_out, "\n")));
   return summaries;
 }
 

@@ -7,8 +7,10 @@
 
 namespace umbra {
 
-// The summary.json of each run, as an array. Throws umbra::Error for a run that is not finished.
-nlohmann::json read_summaries(const std::vector<std::string>& runs);
+// The summary.json of each finished run, as an array; of each other folder a sentence in left_out.
+// Throws umbra::Error if none is finished, and for a summary that is damaged.
+nlohmann::json read_summaries(const std::vector<std::string>& runs,
+                              std::vector<std::string>& left_out);
 
 // A Markdown table, aligned for a terminal: top-1 of every head at the last step, best, time, rate;
 // then one line with the setting that the runs share.

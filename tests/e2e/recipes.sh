@@ -35,7 +35,7 @@ makes_steps() {
   resolved=$("$umbra" config "$configs/$config.toml" 2>&1)
   # As many epochs or samples as these images give.
   [[ $resolved == *'method = "sskd"'* ]] && more+=(--set distill.fit_epochs=0)
-  [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms=[{method="crd", negatives=8}]')
+  [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms=[{method="kd"}, {method="crd", negatives=8}]')
   # What fine-tunes starts anew here; finetune_384.sh has it start from a model.
   [[ $resolved == *'init_from = "runs'* ]] && more+=(--set 'model.init_from=""')
   expect 0 "3 steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \

@@ -91,7 +91,9 @@ torch::Tensor Backbone::transformed(const torch::Tensor& map, CnnOutput& output)
   return map + restore_->forward(output.expanded);
 }
 
-void Backbone::run_shadow_heads(CnnOutput& output) {
+void Backbone::run_heads(const torch::Tensor& pooled, CnnOutput& output) {
+  output.pooled = pooled;
+  output.logits = classifier().ptr()->forward(pooled);
   for (torch::nn::AnyModule& head : shadow_heads_) {
     output.shadow_logits.push_back(head.forward(output.pooled));
   }

@@ -37,8 +37,8 @@ class Backbone : public torch::nn::Module {
   using HeadInit = void (*)(torch::nn::LinearImpl& head);
   void add_distillation_layers(const CnnOptions& options, int64_t width, HeadInit init = nullptr);
 
-  // Fills output.shadow_logits from output.pooled.
-  void run_shadow_heads(CnnOutput& output);
+  // Fills output.pooled, logits and shadow_logits from the pooled vector [B, D].
+  void run_heads(const torch::Tensor& pooled, CnnOutput& output);
 
   // The last map [B, width, H, W] as it goes on to the pooling: itself, or with the feature
   // transform of NORM (Liu et al., "Knowledge Distillation via N-to-One Representation Matching",

@@ -81,9 +81,7 @@ CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
     x = stage.post;
     if (kRows[i].is_stage) output.stages.push_back(std::move(stage));
   }
-  output.pooled = transformed(conv2_->forward(x), output).mean({2, 3});  // [B, D]
-  output.logits = linear_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(conv2_->forward(x), output).mean({2, 3}), output);
   return output;
 }
 

@@ -106,9 +106,7 @@ CnnOutput ConvNeXt::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(stages_[i], fmt::format("stages.{}", i), x));
     x = output.stages.back().post;
   }
-  output.pooled = norm_(transformed(x, output).mean({2, 3}));  // [B, D]
-  output.logits = fc_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(norm_(transformed(x, output).mean({2, 3})), output);
   return output;
 }
 

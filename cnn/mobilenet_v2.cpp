@@ -160,9 +160,7 @@ CnnOutput MobileNetV2::forward(const torch::Tensor& images) {
     if (ends_resolution(i)) output.stages.push_back(std::move(stage));
   }
   x = torch::relu6(bn2_(conv_head_(x)));
-  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
-  output.logits = classifier_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }
 

@@ -114,9 +114,7 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
     stage.name = fmt::format("s{}", i + 1);
     output.stages.push_back(std::move(stage));
   }
-  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
-  output.logits = fc_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }
 

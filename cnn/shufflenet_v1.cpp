@@ -63,9 +63,7 @@ CnnOutput ShuffleNetV1::forward(const torch::Tensor& images) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;
   }
-  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
-  output.logits = linear_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }
 

@@ -95,9 +95,7 @@ CnnOutput CifarShuffleNetV2::forward(const torch::Tensor& images) {
     x = output.stages.back().post;
   }
   x = torch::relu(bn2_(conv2_(x)));
-  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
-  output.logits = linear_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }
 

@@ -43,9 +43,7 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
     if (i > 0) output.stages.push_back({fmt::format("block{}", i), x, pre});
     if (i < 3 || (i == 3 && images.size(2) == 64)) x = torch::max_pool2d(x, 2);
   }
-  output.pooled = transformed(x, output).mean({2, 3});  // [B, D]
-  output.logits = classifier_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }
 

@@ -74,9 +74,7 @@ CnnOutput WideResNet::forward(const torch::Tensor& images) {
   }
   const torch::Tensor normed = bn1_(transformed(x, output));
   give_pre(output.stages, normed);
-  output.pooled = torch::relu(normed).mean({2, 3});  // [B, D]
-  output.logits = fc_(output.pooled);
-  run_shadow_heads(output);
+  run_heads(torch::relu(normed).mean({2, 3}), output);
   return output;
 }
 

@@ -19,11 +19,8 @@ bool contains(const std::string& text, const char* part) {
 
 // Mean and standard deviation of each channel over the training images at their evaluation view, of
 // [0, 1], from 10,000 images drawn by the seed at most.
-struct Statistics {
-  std::vector<double> mean, std;
-};
-
-Statistics channel_statistics(const Config& config, const Sources& sources) {
+std::pair<std::vector<double>, std::vector<double>> channel_statistics(const Config& config,
+                                                                       const Sources& sources) {
   constexpr int64_t kImages = 10000;
   augment::AugmentOptions plain;
   plain.image_size = config.augment.image_size;
@@ -44,15 +41,12 @@ Statistics channel_statistics(const Config& config, const Sources& sources) {
     squares += pixels.square().mean(0);
   }
   const torch::Tensor mean = sum / batches, std = (squares / batches - mean.square()).sqrt();
-  Statistics statistics;
-  for (int64_t c = 0; c < mean.size(0); ++c) {
-    const auto rounded = [&](const torch::Tensor& values) {
-      return std::round(values[c].item<double>() * 1e4) / 1e4;
-    };
-    statistics.mean.push_back(rounded(mean));
-    statistics.std.push_back(std::max(1e-4, rounded(std)));
-  }
-  return statistics;
+  const auto rounded = [](const torch::Tensor& values) {
+    const torch::Tensor decimals = (values * 1e4).round() / 1e4;
+    return std::vector<double>(decimals.const_data_ptr<double>(),
+                               decimals.const_data_ptr<double>() + decimals.size(0));
+  };
+  return {rounded(mean), rounded(std.clamp_min(1e-4))};
 }
 
 // The run's backbone, frozen, under a new linear classifier; the protocol of SSKD's reproduction:
@@ -107,15 +101,14 @@ std::string folder_name(const std::string& run, const std::string& data) {
 
 // An unfinished or finished probe in the folder must be of this run, these data, these settings.
 void require_same(const RunFolder& folder, const Config& wanted, const ProbeArguments& arguments) {
-  const auto asked = [&](const std::string& difference) {
-    const std::string key = difference.substr(0, difference.find(':'));
+  const auto asked = [&](const std::string& key) {
     return key == "model.init_from" || key == "data.path" ||
            std::any_of(arguments.overrides.begin(), arguments.overrides.end(),
                        [&](const std::string& o) { return o.starts_with(key + "="); });
   };
   std::string changed;
-  for (const std::string& difference : config_differences(folder.config(), wanted)) {
-    if (asked(difference)) changed += "\n  " + difference;
+  for (const auto& [key, text] : config_differences(folder.config(), wanted)) {
+    if (asked(key)) changed += "\n  " + text;
   }
   if (changed.empty()) return;
   throw ConfigError(
@@ -132,22 +125,28 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
                       "model is and how its images were prepared");
   }
   const RunFolder folder(std::filesystem::path(arguments.out) / folder_name(run, arguments.data));
+  const bool begun = folder.exists();
   Config config = probe_config(run, arguments);
   const auto parsed = [&] {
     return parse_config(dump_config(config, /*plain=*/true), "the probe's config",
                         arguments.overrides);
   };
   LoadedConfig loaded = parsed();
-  if (folder.exists()) require_same(folder, loaded.config, arguments);
-  if (folder.exists() && folder.finished()) {
+  if (begun) require_same(folder, loaded.config, arguments);
+  if (begun && folder.finished()) {
     return nlohmann::json::parse(read_file(folder.path() / "summary.json"));
   }
-  const Statistics statistics = channel_statistics(loaded.config, loaded.sources);
-  config.augment.mean = statistics.mean;
-  config.augment.std = statistics.std;
+  if (begun) {
+    const Config saved = folder.config();
+    config.augment.mean = saved.augment.mean;
+    config.augment.std = saved.augment.std;
+  } else {
+    std::tie(config.augment.mean, config.augment.std) =
+        channel_statistics(loaded.config, loaded.sources);
+  }
   loaded = parsed();
   const std::optional<std::string> resume =
-      folder.exists() ? std::optional<std::string>("last") : std::nullopt;
+      begun ? std::optional<std::string>("last") : std::nullopt;
   Trainer trainer(std::move(loaded), folder, detect_terminal(arguments.quiet || arguments.json),
                   resume);
   return trainer.fit(stop);

@@ -115,7 +115,7 @@ bool reads_logits_only(const std::string& method) {
 }
 
 // Keys of [distill] that were changed although the method does not read them.
-void check_read(const Config& c, const Checker& check) {
+void check_read(const Config& c, const DistillOptions& preset, const Checker& check) {
   static const std::map<std::string, std::vector<std::string>> readers = {
       {"temperature", {"shake", "deit_soft", "sskd"}},
       {"kl_scale", {"shake", "deit_soft"}},
@@ -143,9 +143,8 @@ void check_read(const Config& c, const Checker& check) {
       {"fit_lr", {"sskd"}},
       {"fit_milestones", {"sskd"}}};
   Config as_preset = c;
-  apply_preset(as_preset.distill, c.distill.preset);
-  for (const std::string& difference : config_differences(as_preset, c)) {
-    const std::string key = difference.substr(0, difference.find(':'));
+  as_preset.distill = preset;
+  for (const auto& [key, text] : config_differences(as_preset, c)) {
     const auto reader = readers.find(key.substr(key.find('.') + 1));
     if (!key.starts_with("distill.") || reader == readers.end()) continue;
     const std::vector<std::string>& methods = reader->second;
@@ -157,10 +156,8 @@ void check_read(const Config& c, const Checker& check) {
   }
 }
 
-void check_terms(const Config& c, const Checker& check) {
+void check_terms(const Config& c, const DistillOptions& preset, const Checker& check) {
   const auto& terms = c.distill.terms;
-  DistillOptions preset;
-  apply_preset(preset, c.distill.preset);
   for (const TermOptions& own : preset.terms) {
     const bool kept = std::any_of(terms.begin(), terms.end(), [&](const TermOptions& term) {
       return term.method == own.method;
@@ -241,8 +238,10 @@ void check_distill(const Config& c, const Checker& check) {
     check.require(c.teachers[i].mean.size() == c.teachers[i].std.size(), table + ".mean",
                   "teacher.mean and teacher.std must have the same number of values");
   }
-  check_terms(c, check);
-  check_read(c, check);
+  DistillOptions preset;
+  apply_preset(preset, o.preset);
+  check_terms(c, preset, check);
+  check_read(c, preset, check);
   check.require(
       own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(),
                                          [](const auto& term) { return weight_at(term, 0) > 0.0; }),

@@ -193,7 +193,7 @@ std::string config_reference() {
   return writer.text;
 }
 
-std::vector<std::string> config_differences(const Config& before, const Config& after) {
+std::vector<ConfigDifference> config_differences(const Config& before, const Config& after) {
   Flattener a, b;
   tables(a, before);
   tables(b, after);
@@ -201,14 +201,14 @@ std::vector<std::string> config_differences(const Config& before, const Config& 
   for (const std::string& key : b.order) {
     if (!a.values.contains(key)) keys.push_back(key);
   }
-  std::vector<std::string> differences;
+  std::vector<ConfigDifference> differences;
   const auto text = [](const Flattener& side, const std::string& key) -> std::string {
     const auto found = side.values.find(key);
     return found == side.values.end() ? "(absent)" : found->second;
   };
   for (const std::string& key : keys) {
     if (text(a, key) != text(b, key)) {
-      differences.push_back(fmt::format("{}: {} -> {}", key, text(a, key), text(b, key)));
+      differences.push_back({key, fmt::format("{}: {} -> {}", key, text(a, key), text(b, key))});
     }
   }
   return differences;

@@ -13,7 +13,10 @@ std::string dump_config(const Config& config, bool plain = false);
 // The text of docs/config.md.
 std::string config_reference();
 
-// "optim.lr: 0.001 -> 0.002" for each field that differs.
-std::vector<std::string> config_differences(const Config& before, const Config& after);
+// A field that differs: "optim.lr", "optim.lr: 0.001 -> 0.002".
+struct ConfigDifference {
+  std::string key, text;
+};
+std::vector<ConfigDifference> config_differences(const Config& before, const Config& after);
 
 }  // namespace umbra

@@ -3,6 +3,7 @@
 #include "train/distill/losses.h"
 #include "train/distill/sskd_losses.h"
 #include "train/distill/task_loss.h"
+#include "train/distill/term.h"
 #include "train/error.h"
 
 namespace umbra {
@@ -17,11 +18,8 @@ void require_teacher(const Setting& setting) {
   }
   const NetworkView& teacher = setting.teachers[0];
   if (teacher.example.pooled.defined()) return;
-  throw ConfigError(fmt::format(
-      "method \"sskd\" puts a head on the vector before the teacher's classifier, and the teacher "
-      "{} gives logits only: take a network of `umbra models`, or a method on logits (kd, dkd, "
-      "dist)",
-      teacher.model->options().name));
+  refuse_logits_only(teacher, "teacher", "sskd",
+                     "puts a head on the vector before the teacher's classifier");
 }
 
 torch::nn::Sequential make_head(int64_t width, int64_t out) {

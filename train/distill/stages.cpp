@@ -45,11 +45,9 @@ torch::Tensor on_grid(const torch::Tensor& tensor, int64_t prefix_tokens) {
 void require_stages(const TermContext& context) {
   for (const auto& [view, who] :
        {std::pair(&context.student, "student"), std::pair(&context.teacher, "teacher")}) {
-    if (!view->example.features.empty()) continue;
-    throw ConfigError(fmt::format(
-        "method \"{}\" compares features, and the {} {} gives logits only: take a network of "
-        "`umbra models`, or a method on logits (kd, dkd, dist)",
-        context.options.method, who, view->model->options().name));
+    if (view->example.features.empty()) {
+      refuse_logits_only(*view, who, context.options.method, "compares features");
+    }
   }
 }
 

@@ -136,6 +136,18 @@ std::unique_ptr<Term> make_term(const TermContext& context) {
   TORCH_CHECK(false, "unknown term ", context.options.method);
 }
 
+Term::Fit fit_of(const TermOptions& options, bool trains_student) {
+  return {.epochs = options.fit_epochs, .lr = options.fit_lr, .trains_student = trains_student};
+}
+
+void refuse_logits_only(const NetworkView& view, const char* who, const std::string& method,
+                        const char* wants) {
+  throw ConfigError(fmt::format(
+      "method \"{}\" {}, and the {} {} gives logits only: take a network of `umbra models`, or a "
+      "method on logits (kd, dkd, dist)",
+      method, wants, who, view.model->options().name));
+}
+
 void require_head(const TermContext& context) {
   if (context.options.head == "class" || !context.student.example.shadow_logits.empty()) return;
   throw ConfigError(fmt::format(

@@ -47,9 +47,17 @@ class Term {
   virtual torch::Tensor fit_loss(const TermInput&) { TORCH_CHECK(false, "this term has no fit"); }
 };
 
+// The fit that the options name, left to the objective to label.
+Term::Fit fit_of(const TermOptions& options, bool trains_student);
+
 // Builds the term of context.options.method. Throws ConfigError if student or teacher cannot serve
 // it, naming the reason and what would work.
 std::unique_ptr<Term> make_term(const TermContext& context);
+
+// Throws ConfigError for a network, the "student" or the "teacher", without what the method wants:
+// "compares features".
+[[noreturn]] void refuse_logits_only(const NetworkView& view, const char* who,
+                                     const std::string& method, const char* wants);
 
 // Throws ConfigError, with advice, where the student has no such head as the options name.
 void require_head(const TermContext& context);

@@ -30,13 +30,14 @@ double resident_gigabytes() {
 }
 
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
-bool may_change(const std::string& difference) {
-  if (difference.find(".expect_top1:") != std::string::npos) return true;
+bool may_change(const std::string& key) {
+  if (key.ends_with(".expect_top1")) return true;
   constexpr std::array<std::string_view, 9> kHarmless = {
-      "data.workers:", "data.prefetch:", "data.path:",  "data.memory_gb:", "log.",
-      "checkpoint.",   "eval.",          "run.device:", "run.threads:"};
-  return std::any_of(kHarmless.begin(), kHarmless.end(),
-                     [&](std::string_view key) { return difference.starts_with(key); });
+      "data.workers", "data.prefetch", "data.path",   "data.memory_gb", "run.device",
+      "run.threads",  "log.",          "checkpoint.", "eval."};
+  return std::any_of(kHarmless.begin(), kHarmless.end(), [&](std::string_view harmless) {
+    return harmless.ends_with('.') ? key.starts_with(harmless) : key == harmless;
+  });
 }
 
 torch::Tensor share_equal(const torch::Tensor& a, const torch::Tensor& b) {
@@ -394,8 +395,8 @@ Checkpoint Trainer::read_or_suggest(const std::string& name) const {
 
 void Trainer::refuse_other_config() const {
   std::string changed;
-  for (const std::string& difference : config_differences(folder_.config(), config_)) {
-    if (!may_change(difference)) changed += "\n  " + difference;
+  for (const auto& [key, text] : config_differences(folder_.config(), config_)) {
+    if (!may_change(key)) changed += "\n  " + text;
   }
   if (changed.empty()) return;
   throw ConfigError(

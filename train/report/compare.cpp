@@ -2,6 +2,8 @@
 
 #include <torch/nn/functional.h>
 
+#include "train/distill/losses.h"
+
 namespace umbra {
 namespace {
 
@@ -12,10 +14,10 @@ torch::Tensor class_correlation(const torch::Tensor& weight) {
   return rows.matmul(rows.t());
 }
 
+// Over the batch, and without the factor T^2 of a loss.
 double summed_kl(const torch::Tensor& student, const torch::Tensor& teacher, double temperature) {
-  const torch::Tensor log_s = torch::log_softmax(student / temperature, 1);
-  const torch::Tensor log_t = torch::log_softmax(teacher / temperature, 1);
-  return (log_t.exp() * (log_t - log_s)).sum().item<double>();
+  const double mean = kl_divergence(student, teacher, temperature).item<double>();
+  return mean * static_cast<double>(student.size(0)) / (temperature * temperature);
 }
 
 }  // namespace

@@ -71,8 +71,7 @@ std::unique_ptr<Term> make_ab(const TermContext& context) {
     if (s.sizes().slice(1) != t.sizes().slice(1))
       level.connector = Regressor(s.sizes(), t.sizes(), /*relu=*/false);
   }
-  const Term::Fit fit{
-      .epochs = context.options.fit_epochs, .lr = context.options.fit_lr, .trains_student = true};
+  const Term::Fit fit = fit_of(context.options, /*trains_student=*/true);
   return std::make_unique<ActivationBoundaries>(std::move(levels), fit);
 }
 

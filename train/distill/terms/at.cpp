@@ -5,15 +5,11 @@
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
-namespace {
 
-// [B, H * W]
 torch::Tensor attention_of(const torch::Tensor& map) {
   namespace F = torch::nn::functional;
   return F::normalize(map.pow(2).mean(1).flatten(1), F::NormalizeFuncOptions().dim(1));
 }
-
-}  // namespace
 
 torch::Tensor attention_loss(const torch::Tensor& student, const torch::Tensor& teacher) {
   const auto [s, t] = pooled_to_smaller(wide(student), wide(teacher.detach()));

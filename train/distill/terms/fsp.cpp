@@ -78,8 +78,7 @@ std::unique_ptr<Term> make_fsp(const TermContext& context) {
   std::vector<StagePair> pairs = stage_pairs(context, StageChoice::kAll);
   require_two_stages(pairs);
   require_equal_channels(context, pairs);
-  const Term::Fit fit{
-      .epochs = context.options.fit_epochs, .lr = context.options.fit_lr, .trains_student = true};
+  const Term::Fit fit = fit_of(context.options, /*trains_student=*/true);
   return std::make_unique<FlowOfSolution>(std::move(pairs), fit);
 }
 

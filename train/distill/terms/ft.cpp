@@ -1,5 +1,3 @@
-#include <torch/nn/functional.h>
-
 #include "train/distill/losses.h"
 #include "train/distill/stages.h"
 #include "train/distill/terms/terms.h"
@@ -8,7 +6,6 @@
 namespace umbra {
 namespace {
 
-namespace F = torch::nn::functional;
 namespace nn = torch::nn;
 
 nn::LeakyReLU leaky_relu() { return nn::LeakyReLU(nn::LeakyReLUOptions().negative_slope(0.1)); }
@@ -74,11 +71,6 @@ class FactorTransfer : public Term {
   nn::Sequential encoder_, decoder_, translator_;
 };
 
-// [B, H * W], rows of length 1.
-torch::Tensor profile(const torch::Tensor& factors) {
-  return F::normalize(factors.pow(2).mean(1).flatten(1), F::NormalizeFuncOptions().dim(1));
-}
-
 int64_t factors_of(const TermContext& context, int64_t channels) {
   const double rate = context.options.paraphrase_rate;
   const auto factors = static_cast<int64_t>(static_cast<double>(channels) * rate);
@@ -93,7 +85,7 @@ int64_t factors_of(const TermContext& context, int64_t channels) {
 
 torch::Tensor factor_loss(const torch::Tensor& student, const torch::Tensor& teacher) {
   const auto [s, t] = pooled_to_smaller(wide(student), wide(teacher.detach()));
-  return (profile(s) - profile(t)).abs().mean();
+  return (attention_of(s) - attention_of(t)).abs().mean();
 }
 
 std::unique_ptr<Term> make_ft(const TermContext& context) {
@@ -106,8 +98,7 @@ std::unique_ptr<Term> make_ft(const TermContext& context) {
   const StagePair pair = pairs.front();
   const int64_t mine = as_map(context.student.example.features[pair.student]).size(1);
   const int64_t theirs = as_map(context.teacher.example.features[pair.teacher]).size(1);
-  const Term::Fit fit{
-      .epochs = context.options.fit_epochs, .lr = context.options.fit_lr, .trains_student = false};
+  const Term::Fit fit = fit_of(context.options, /*trains_student=*/false);
   return std::make_unique<FactorTransfer>(pair, fit, mine, theirs, factors_of(context, theirs));
 }
 

@@ -52,7 +52,7 @@ torch::Tensor gated_ensemble(const std::vector<torch::Tensor>& branches,
   for (size_t i = 0; i < branches.size(); ++i) {
     const torch::Tensor share =
         gates.narrow(1, static_cast<int64_t>(i), 1) * wide(branches[i]);  // [B, C]
-    ensemble = ensemble.defined() ? ensemble + share : share;
+    add_to(ensemble, share);
   }
   return ensemble;
 }

@@ -18,6 +18,7 @@ std::unique_ptr<Term> make_fitnet(const TermContext& context);
 
 // Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017: mean squared difference of
 // the L2-normalised maps of squared activations; the larger map is average-pooled.
+torch::Tensor attention_of(const torch::Tensor& map);  // [B, H * W], rows of length 1
 torch::Tensor attention_loss(const torch::Tensor& student, const torch::Tensor& teacher);
 std::unique_ptr<Term> make_at(const TermContext& context);
 
@@ -185,8 +186,8 @@ torch::Tensor hcl_loss(const torch::Tensor& student, const torch::Tensor& teache
 std::unique_ptr<Term> make_review_kd(const TermContext& context);
 
 // Liu et al., "NORM: Knowledge Distillation via N-to-One Representation Matching", 2023, as
-// OSVAI/NORM (helper/loops.py): N * mean (e - t)^2 between the student's last map e [B, N * C, H, W]
-// of its feature transform (model.expanded_channels) and N copies of the teacher's last map t
+// OSVAI/NORM (helper/loops.py): N * mean (e - t)^2 between the student's last map e [B, N * C, H,
+// W] of its feature transform (model.expanded_channels) and N copies of the teacher's last map t
 // [B, C, H, W]; the larger of the two is max-pooled to the other's size.
 torch::Tensor n_to_one_loss(const torch::Tensor& expanded, const torch::Tensor& teacher);
 std::unique_ptr<Term> make_norm(const TermContext& context);

@@ -475,6 +475,21 @@ TEST_F(TrainerTest, TeacherOfAnotherClassCountIsRefused) {
   EXPECT_FALSE(run("run").exists()) << "nothing may be written";
 }
 
+TEST_F(TrainerTest, TeacherOfTheSameClassesInAnotherOrderIsRefused) {
+  const std::string teacher = train_teacher();
+  const auto file = run("teacher").checkpoints().resolve("best") / "state.json";
+  auto state = nlohmann::json::parse(read_file(file));
+  ASSERT_EQ(state["class_names"].size(), 10);
+  std::swap(state["class_names"][2], state["class_names"][5]);
+  test::write_bytes(file, state.dump());
+  try {
+    train("run", {"distill.preset=shake-paper", "teacher.path=" + teacher});
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the same classes in another order: its class 2 is"));
+  }
+}
+
 TEST_F(TrainerTest, BranchOnATransformerTeacherIsRefused) {
   train("base", {});
   try {

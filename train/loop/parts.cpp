@@ -108,7 +108,21 @@ SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
   return saved;
 }
 
+// A teacher that knows the same classes under other numbers would teach nonsense.
+void refuse_other_class_order(const std::vector<std::string>& teacher,
+                              const std::vector<std::string>& student) {
+  if (teacher == student) return;
+  if (!std::is_permutation(teacher.begin(), teacher.end(), student.begin(), student.end())) return;
+  const auto at = std::mismatch(teacher.begin(), teacher.end(), student.begin()).first;
+  const auto number = at - teacher.begin();
+  throw Error(fmt::format(
+      "the teacher learned the same classes in another order: its class {} is \"{}\", here \"{}\". "
+      "Train both on data with the same order of classes",
+      number, *at, student[number]));
+}
+
 std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
+                                       const std::vector<std::string>& class_names,
                                        const torch::Device& device) {
   const bool is_run = is_run_path(options.path);
   if (is_run && (!options.model.empty() || !options.mean.empty() || options.image_size > 0 ||
@@ -119,6 +133,7 @@ std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Conf
   }
   SavedModel saved = is_run ? open_run_model(options.path, options.checkpoint, options.weights)
                             : open_bare_file(options, config);
+  refuse_other_class_order(saved.class_names, class_names);
   const ModelOptions& teacher = saved.model->options();
   if (teacher.num_classes != config.model.num_classes) {
     throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
@@ -137,7 +152,8 @@ void build_teachers(Parts& parts, const Config& config, const Sources& sources) 
   for (size_t i = 0; i < config.teachers.size(); ++i) {
     const std::string table = item_key("teacher", i, config.teachers.size());
     try {
-      parts.teachers.push_back(build_teacher(config.teachers[i], config, parts.device));
+      parts.teachers.push_back(
+          build_teacher(config.teachers[i], config, parts.train_set->class_names(), parts.device));
     } catch (const Error& error) {
       throw ConfigError(fmt::format("{}teacher: {}", sources.at(table + ".path"), error.what()));
     }

@@ -40,6 +40,12 @@ if(EXISTS "${UMBRA_TORCH}/lib/libtorch_cuda.so")
 endif()
 list(TRANSFORM _torch_libs PREPEND "${UMBRA_TORCH}/lib/lib")
 list(TRANSFORM _torch_libs APPEND ".so")
+# The OpenMP runtime that torch itself runs on: the wheel's own, or the system's.
+if(EXISTS "${UMBRA_TORCH}/lib/libgomp.so.1")
+  list(APPEND _torch_libs "${UMBRA_TORCH}/lib/libgomp.so.1")
+else()
+  list(APPEND _torch_libs gomp)
+endif()
 # --no-as-needed: libtorch_cuda registers its kernels when loaded; no symbol of it is named here.
 target_link_options(umbra_torch INTERFACE
   "LINKER:--no-as-needed" "LINKER:-rpath,${UMBRA_TORCH}/lib")

@@ -20,16 +20,8 @@ AttentionImpl::AttentionImpl(const VitOptions& options)
 }
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x) {
-  const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2);
-  const auto heads = qkv(x)
-                         .view({batch, tokens, 3, num_heads_, dim / num_heads_})
-                         .permute({2, 0, 3, 1, 4})
-                         .unbind(0);  // q, k, v: [B, heads, N, dim / heads]
-  const double drop = is_training() ? attn_drop_ : 0.0;
   const torch::Tensor mixed =
-      at::scaled_dot_product_attention(heads[0], heads[1], heads[2], /*attn_mask=*/{}, drop)
-          .transpose(1, 2)
-          .reshape({batch, tokens, dim});  // [B, N, D]
+      attention(qkv(x), num_heads_, is_training() ? attn_drop_ : 0.0);  // [B, N, D]
   return F::dropout(proj(mixed), F::DropoutFuncOptions().p(proj_drop_).training(is_training()));
 }
 
@@ -42,15 +34,12 @@ MlpImpl::MlpImpl(const VitOptions& options) : drop_(options.proj_drop_rate) {
 
 torch::Tensor MlpImpl::forward(const torch::Tensor& x) {
   const auto dropout = F::DropoutFuncOptions().p(drop_).training(is_training());
-  return F::dropout(fc2(F::dropout(torch::gelu(fc1(x)), dropout)), dropout);
+  return F::dropout(fc2(F::dropout(vit::gelu(fc1(x)), dropout)), dropout);
 }
 
-torch::Tensor drop_path(const torch::Tensor& x, double rate, bool training) {
-  if (rate == 0.0 || !training) return x;
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = x.size(0);
+torch::Tensor draw_kept_paths(const torch::Tensor& x, double rate) {
   const double keep = 1.0 - rate;
-  return x * torch::empty(shape, x.options()).bernoulli_(keep).div_(keep);
+  return torch::empty({x.size(0)}, x.options().dtype(torch::kFloat32)).bernoulli_(keep).div_(keep);
 }
 
 LayerScaleImpl::LayerScaleImpl(int64_t dim, double init_value) {
@@ -68,12 +57,15 @@ BlockImpl::BlockImpl(const VitOptions& options, double drop_path_rate)
   if (scales) ls2 = register_module("ls2", LayerScale(options.embed_dim, options.init_values));
 }
 
-torch::Tensor BlockImpl::forward(const torch::Tensor& x) {
-  const auto branch = [&](const torch::Tensor& change, LayerScale& scale) {
-    return drop_path(scale ? scale(change) : change, drop_path_rate_, is_training());
+BlockImpl::Output BlockImpl::forward(const Residual& input) {
+  const auto branch = [&](const torch::Tensor& x, const torch::Tensor& change, LayerScale& scale) {
+    const bool drops = drop_path_rate_ > 0.0 && is_training();
+    return Residual{x, scale ? scale(change) : change,
+                    drops ? draw_kept_paths(x, drop_path_rate_) : torch::Tensor()};
   };
-  const torch::Tensor attended = x + branch(attn(norm1(x)), ls1);
-  return attended + branch(mlp(norm2(attended)), ls2);
+  const auto [x, normed] = add_norm(input, norm1);
+  const auto [attended, normed_again] = add_norm(branch(x, attn(normed), ls1), norm2);
+  return {x, branch(attended, mlp(normed_again), ls2)};
 }
 
 }  // namespace umbra::vit

@@ -3,6 +3,7 @@
 
 #include <torch/nn.h>
 
+#include "vit/fused.h"
 #include "vit/options.h"
 
 namespace umbra::vit {
@@ -34,9 +35,9 @@ class MlpImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Mlp);
 
-// Stochastic depth per sample (Huang et al., 2016): drops a whole residual branch with
-// probability `rate`, and scales what is kept by 1 / (1 - rate).
-torch::Tensor drop_path(const torch::Tensor& x, double rate, bool training);
+// Stochastic depth per sample (Huang et al., 2016): the factors [B] of a residual branch of x
+// [B, ...], 0 with probability `rate`, else 1 / (1 - rate).
+torch::Tensor draw_kept_paths(const torch::Tensor& x, double rate);
 
 // A learned factor per channel of a residual branch (Touvron et al., "Going deeper with Image
 // Transformers", 2021).
@@ -52,7 +53,11 @@ TORCH_MODULE(LayerScale);
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const VitOptions& options, double drop_path_rate);
-  torch::Tensor forward(const torch::Tensor& x);  // [B, N, D] -> [B, N, D]
+  struct Output {
+    torch::Tensor input;  // [B, N, D], the sum of what came in
+    Residual residual;    // what goes on
+  };
+  Output forward(const Residual& input);
 
   torch::nn::LayerNorm norm1{nullptr}, norm2{nullptr};
   Attention attn{nullptr};

@@ -96,12 +96,14 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& images) {
 
 VitOutput VisionTransformerImpl::forward(const torch::Tensor& images) {
   VitOutput output;
-  torch::Tensor x = embed(images);  // [B, prefix + N, D]
-  for (const auto& block : *blocks_) {
-    x = block->as<BlockImpl>()->forward(x);
-    output.blocks.push_back(x);
+  Residual residual{embed(images)};  // [B, prefix + N, D]
+  for (size_t i = 0; i < blocks_->size(); ++i) {
+    const BlockImpl::Output block = blocks_[i]->as<BlockImpl>()->forward(residual);
+    if (i > 0) output.blocks.push_back(block.input);
+    residual = block.residual;
   }
-  x = norm_(x);
+  const auto [last, x] = add_norm(residual, norm_);
+  output.blocks.push_back(last);
   const auto dropped = [&](int64_t token) {
     return F::dropout(x.select(1, token),
                       F::DropoutFuncOptions().p(options_.drop_rate).training(is_training()));

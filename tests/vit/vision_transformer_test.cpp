@@ -206,20 +206,24 @@ TEST(VisionTransformer, SameSeedDrawsTheSameWeights) {
 
 TEST(DropPath, KeepsTheMeanAndDropsWholeSamples) {
   torch::manual_seed(3);
-  const torch::Tensor x = torch::ones({20'000, 2, 3});
-  const torch::Tensor y = drop_path(x, 0.3, /*training=*/true);
-  const torch::Tensor first = y.select(1, 0).select(1, 0).view({-1, 1, 1});
-  EXPECT_TRUE(torch::equal(y, first.expand_as(y)));
-  const double dropped = (first == 0).to(torch::kFloat64).mean().item<double>();
-  EXPECT_NEAR(dropped, 0.3, 0.015);
-  EXPECT_NEAR(y.mean().item<double>(), 1.0, 0.02);
-  EXPECT_NEAR(y.max().item<double>(), 1.0 / 0.7, 1e-6);
+  const torch::Tensor kept = draw_kept_paths(torch::ones({20'000, 2, 3}), 0.3);
+  EXPECT_EQ(kept.sizes(), at::IntArrayRef({20'000}));
+  EXPECT_NEAR((kept == 0).to(torch::kFloat64).mean().item<double>(), 0.3, 0.015);
+  EXPECT_NEAR(kept.mean().item<double>(), 1.0, 0.02);
+  EXPECT_NEAR(kept.max().item<double>(), 1.0 / 0.7, 1e-6);
 }
 
-TEST(DropPath, IsTheIdentityInEvaluationAndAtRateZero) {
-  const torch::Tensor x = torch::randn({4, 2, 3});
-  EXPECT_TRUE(torch::equal(drop_path(x, 0.5, /*training=*/false), x));
-  EXPECT_TRUE(torch::equal(drop_path(x, 0.0, /*training=*/true), x));
+TEST(DropPath, IsOnlyInTraining) {
+  VitOptions options = small();
+  options.drop_path_rate = 0.9;
+  options.drop_path_schedule = "constant";
+  VisionTransformer model(options);
+  const torch::Tensor images = torch::randn({4, 3, options.img_size, options.img_size});
+  const torch::NoGradGuard no_grad;
+  model->eval();
+  EXPECT_TRUE(torch::equal(model(images).logits, model(images).logits));
+  model->train();
+  EXPECT_FALSE(torch::equal(model(images).logits, model(images).logits));
 }
 
 TEST(DropPath, RisesLinearlyOverTheBlocks) {

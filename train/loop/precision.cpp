@@ -1,23 +1,14 @@
 #include "train/loop/precision.h"
 
-#include <fstream>
-
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/cuda.h>
 
 #include "train/error.h"
+#include "train/machine.h"
 
 namespace umbra {
 namespace {
-
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "CPU";
-}
 
 bool cpu_has_bf16() {
 #ifdef __x86_64__

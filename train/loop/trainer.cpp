@@ -1,11 +1,8 @@
 #include "train/loop/trainer.h"
 
-#include <unistd.h>
-
-#include <fstream>
-
 #include "train/config/dump.h"
 #include "train/files.h"
+#include "train/machine.h"
 
 namespace umbra {
 namespace {
@@ -20,13 +17,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 std::string clock_text(double seconds) {
   const auto s = static_cast<int64_t>(seconds);
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
-double resident_gigabytes() {
-  std::ifstream file("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  file >> total >> resident;
-  return static_cast<double>(resident * sysconf(_SC_PAGESIZE)) / 1e9;
 }
 
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.

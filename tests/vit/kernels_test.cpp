@@ -1,0 +1,189 @@
+// The fused operations of the transformer block against ATen's own in fp64: results and gradients.
+#include "vit/fused.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <gtest/gtest.h>
+
+#include "vit/kernels/kernels.h"
+
+namespace umbra::vit {
+namespace {
+
+constexpr double kBf16 = 1.0 / 256;  // half a unit in the last place, relative
+
+double relative_error(const torch::Tensor& got, const torch::Tensor& want) {
+  const double size = std::max(want.norm().item<double>(), 1e-6);  // some are zero in truth
+  return (got.to(torch::kFloat64) - want).norm().item<double>() / size;
+}
+
+// Values that bf16 can hold, so that both sides start from the same numbers.
+torch::Tensor random(at::IntArrayRef shape, double scale = 1.0) {
+  return (torch::randn(shape) * scale).to(torch::kBFloat16);
+}
+
+torch::Tensor leaf(const torch::Tensor& x, torch::ScalarType type) {
+  return x.to(type).detach().clone().requires_grad_();
+}
+
+torch::Tensor plain_attention(const torch::Tensor& qkv, int64_t heads) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), dim = qkv.size(2) / 3;
+  const auto part =
+      qkv.view({batch, tokens, 3, heads, dim / heads}).permute({2, 0, 3, 1, 4}).unbind(0);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim / heads));
+  const torch::Tensor weights = (part[0].matmul(part[1].transpose(-2, -1)) * scale).softmax(-1);
+  return weights.matmul(part[2]).transpose(1, 2).reshape({batch, tokens, dim});
+}
+
+struct Case {
+  int64_t batch, tokens, heads, dim;  // dim of one head
+};
+
+class FusedAttention : public ::testing::TestWithParam<Case> {};
+
+TEST_P(FusedAttention, AgreesWithItsDefinition) {
+  const Case& c = GetParam();
+  torch::manual_seed(c.tokens * 100 + c.dim);
+  const torch::Tensor values = random({c.batch, c.tokens, 3 * c.heads * c.dim}, 1.5);
+  const torch::Tensor grad = random({c.batch, c.tokens, c.heads * c.dim});
+  const torch::Tensor exact = leaf(values, torch::kFloat64), ours = leaf(values, torch::kBFloat16);
+  const torch::Tensor want = plain_attention(exact, c.heads);
+  want.backward(grad.to(torch::kFloat64));
+  const torch::Tensor got = attention(ours, c.heads, /*dropout=*/0.0);
+  got.backward(grad);
+  EXPECT_EQ(got.scalar_type(), torch::kBFloat16);
+  EXPECT_LT(relative_error(got, want.detach()), kBf16);
+  const auto of_part = [](const torch::Tensor& x) { return x.grad().chunk(3, 2); };
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_LT(relative_error(of_part(ours)[i], of_part(exact)[i]), 2 * kBf16) << "qkv"[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedAttention,
+                         ::testing::Values(Case{2, 1, 1, 16}, Case{1, 2, 3, 8}, Case{3, 15, 2, 16},
+                                           Case{1, 16, 2, 32}, Case{2, 17, 3, 32},
+                                           Case{1, 33, 1, 24}, Case{2, 48, 1, 40},
+                                           Case{2, 65, 3, 64}, Case{1, 66, 2, 64},
+                                           Case{1, 198, 3, 64}, Case{1, 130, 1, 96},
+                                           Case{1, 578, 1, 64}, Case{1, 1025, 1, 32}));
+
+// Scores of some hundreds, where exp() overflows unless the largest is taken away first.
+TEST(FusedAttention, StandsLargeScores) {
+  torch::manual_seed(1);
+  const torch::Tensor values = random({1, 40, 3 * 32}, 12.0);
+  const torch::Tensor ours = leaf(values, torch::kBFloat16);
+  const torch::Tensor want = plain_attention(values.to(torch::kFloat64), 1);
+  const torch::Tensor got = attention(ours, 1, 0.0);
+  EXPECT_LT(relative_error(got.detach(), want), 2 * kBf16);
+  got.sum().backward();
+  EXPECT_TRUE(ours.grad().isfinite().all().item<bool>());
+}
+
+TEST(FusedAttention, HandsOnWhatIsNoNumber) {
+  torch::Tensor values = random({1, 20, 3 * 32});
+  values[0][7][3] = NAN;
+  EXPECT_TRUE(attention(values, 1, 0.0).isnan().any().item<bool>());
+}
+
+TEST(FusedAttention, GivesTheSameBitsWithAnyNumberOfThreads) {
+  const torch::Tensor values = random({4, 50, 3 * 64});
+  const int before = at::get_num_threads();
+  std::vector<torch::Tensor> grads;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    const torch::Tensor x = leaf(values, torch::kBFloat16);
+    attention(x, 2, 0.0).square().sum().backward();
+    grads.push_back(x.grad());
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(torch::equal(grads[0], grads[1]));
+  EXPECT_TRUE(torch::equal(grads[0], grads[2]));
+}
+
+class CpuAutocast {
+ public:
+  CpuAutocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  }
+  ~CpuAutocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+  }
+};
+
+struct NormCase {
+  int64_t batch, tokens, dim;
+  bool change, keep;
+};
+
+class FusedAddNorm : public ::testing::TestWithParam<NormCase> {};
+
+TEST_P(FusedAddNorm, AgreesWithItsDefinition) {
+  const NormCase& c = GetParam();
+  torch::manual_seed(c.dim);
+  torch::nn::LayerNorm norm(torch::nn::LayerNormOptions({c.dim}).eps(1e-6));
+  {
+    const torch::NoGradGuard no_grad;
+    norm->weight.normal_(1.0, 0.3);
+    norm->bias.normal_(0.0, 0.3);
+  }
+  const torch::Tensor x0 = random({c.batch, c.tokens, c.dim}, 2.0).to(torch::kFloat32) + 0.5;
+  const torch::Tensor change0 = random({c.batch, c.tokens, c.dim});
+  const torch::Tensor grad_sum = torch::randn(x0.sizes()), grad_out = random(x0.sizes());
+  torch::Tensor keep;
+  if (c.keep) keep = torch::tensor({0.0f, 1.25f, 1.25f}).narrow(0, 0, c.batch);
+
+  const torch::Tensor x = leaf(x0, torch::kFloat32);
+  const torch::Tensor change = c.change ? leaf(change0, torch::kBFloat16) : torch::Tensor();
+  torch::Tensor sum, out;
+  {
+    const CpuAutocast autocast;
+    std::tie(sum, out) = add_norm({x, change, keep}, norm);
+  }
+  ((sum * grad_sum).sum() + (out.to(torch::kFloat32) * grad_out).sum()).backward();
+  const torch::ScalarType fused = kernels::available() ? torch::kBFloat16 : torch::kFloat32;
+  EXPECT_EQ(out.scalar_type(), fused);
+
+  const torch::Tensor xe = leaf(x0, torch::kFloat64), ce = leaf(change0, torch::kFloat64);
+  const torch::Tensor gamma = leaf(norm->weight.detach(), torch::kFloat64);
+  const torch::Tensor beta = leaf(norm->bias.detach(), torch::kFloat64);
+  torch::Tensor sum_e = xe;
+  if (c.change) sum_e = xe + (c.keep ? ce * keep.view({-1, 1, 1}) : ce);
+  const torch::Tensor out_e = torch::layer_norm(sum_e, {c.dim}, gamma, beta, 1e-6);
+  ((sum_e * grad_sum).sum() + (out_e * grad_out.to(torch::kFloat64)).sum()).backward();
+
+  EXPECT_LT(relative_error(sum.detach(), sum_e.detach()), 1e-6);
+  EXPECT_LT(relative_error(out.detach(), out_e.detach()), kBf16);
+  EXPECT_LT(relative_error(x.grad(), xe.grad()), 1e-5);
+  EXPECT_LT(relative_error(norm->weight.grad(), gamma.grad()), 1e-5);
+  EXPECT_LT(relative_error(norm->bias.grad(), beta.grad()), 1e-5);
+  if (c.change) {
+    EXPECT_LT(relative_error(change.grad(), ce.grad()), kBf16);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedAddNorm,
+                         ::testing::Values(NormCase{2, 5, 192, true, false},
+                                           NormCase{3, 70, 96, true, true},
+                                           NormCase{2, 9, 40, true, true},
+                                           NormCase{1, 3, 7, true, false},
+                                           NormCase{2, 65, 384, false, false}));
+
+TEST(FusedGelu, AgreesWithItsDefinition) {
+  torch::manual_seed(2);
+  const torch::Tensor values = torch::cat({random({100'003}, 2.0), random({50}, 30.0)});
+  const torch::Tensor ours = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
+  const torch::Tensor grad = random(values.sizes());
+  const torch::Tensor got = vit::gelu(ours), want = torch::gelu(exact);
+  got.backward(grad);
+  want.backward(grad.to(torch::kFloat64));
+  const auto worst = [](const torch::Tensor& a, const torch::Tensor& b) {
+    return ((a.to(torch::kFloat64) - b).abs() / (b.abs() + 1e-3)).max().item<double>();
+  };
+  EXPECT_LT(worst(got.detach(), want.detach()), kBf16);
+  EXPECT_LT(worst(ours.grad(), exact.grad()), kBf16);
+}
+
+}  // namespace
+}  // namespace umbra::vit

@@ -1,0 +1,182 @@
+// Products of bf16 matrices with AMX tiles, and the layouts they want. Only for sources compiled
+// for such processors: no function here may be shared with other sources, hence the namespace.
+//
+// A tile holds 16 rows of 64 bytes. A product C += A B takes A by rows (16 x 32 bf16), and B with
+// two rows woven into one (16 x 16 pairs of bf16: "paired" below), and sums in fp32 (16 x 16). All
+// sizes here are padded: rows and columns to 16, sums to 32.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "vit/kernels/kernels.h"
+
+namespace umbra::vit::kernels {
+namespace {
+
+constexpr int64_t kRows = 16, kDepth = 32;
+
+inline int64_t padded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
+
+inline __m512 widen(__m256i values) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
+}
+
+inline __m256i narrow(__m512 values) {
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));
+}
+
+// The first `count` lanes.
+inline __mmask16 lanes16(int64_t count) {
+  return count >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << count) - 1);
+}
+
+inline __mmask32 lanes32(int64_t count) {
+  return count >= 32 ? __mmask32{0xffffffff} : static_cast<__mmask32>((1u << count) - 1);
+}
+
+// One block of C = A B: R x C tiles, R and C 1 or 2. lda in bf16, ldb in pairs, ldc in floats.
+template <int R, int C>
+inline void multiply_block(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c,
+                           int64_t ldc, int64_t depth) {
+  _tile_zero(0);
+  if constexpr (C > 1) _tile_zero(1);
+  if constexpr (R > 1) _tile_zero(2);
+  if constexpr (R > 1 && C > 1) _tile_zero(3);
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    const bf16* pairs = b + k * ldb;
+    _tile_loadd(4, a + k, 2 * lda);
+    if constexpr (R > 1) _tile_loadd(5, a + kRows * lda + k, 2 * lda);
+    _tile_loadd(6, pairs, 4 * ldb);
+    if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * ldb);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, c, 4 * ldc);
+  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * ldc);
+  if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
+  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
+}
+
+// C [rows, columns] = A [rows, depth] B, B paired: [depth / 2, columns, 2].
+inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
+                     const bf16* b, int64_t ldb, float* c, int64_t ldc) {
+  asm volatile("" ::: "memory");  // GCC does not know that tiles are loaded from memory
+  for (int64_t j = 0; j < columns; j += 2 * kRows) {
+    const bool wide = columns - j > kRows;
+    for (int64_t i = 0; i < rows; i += 2 * kRows) {
+      const bool high = rows - i > kRows;
+      const bf16 *from_a = a + i * lda, *from_b = b + 2 * j;
+      float* to = c + i * ldc + j;
+      if (high && wide) {
+        multiply_block<2, 2>(from_a, lda, from_b, ldb, to, ldc, depth);
+      } else if (high) {
+        multiply_block<2, 1>(from_a, lda, from_b, ldb, to, ldc, depth);
+      } else if (wide) {
+        multiply_block<1, 2>(from_a, lda, from_b, ldb, to, ldc, depth);
+      } else {
+        multiply_block<1, 1>(from_a, lda, from_b, ldb, to, ldc, depth);
+      }
+    }
+  }
+}
+
+// Two rows of 32 bf16 woven into 32 pairs.
+inline void weave(__m512i first, __m512i second, __m512i& low, __m512i& high) {
+  alignas(64) static constexpr uint16_t kLow[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                                    37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                                    11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i at = _mm512_load_si512(kLow);
+  low = _mm512_permutex2var_epi16(first, at, second);
+  high = _mm512_permutex2var_epi16(first, _mm512_add_epi16(at, _mm512_set1_epi16(16)), second);
+}
+
+// Copies [rows, columns] into a padded [padded rows, padded columns]; zeros around it.
+inline void pack_rows(const bf16* from, int64_t stride, int64_t rows, int64_t columns, bf16* to,
+                      int64_t to_rows, int64_t to_columns) {
+  for (int64_t i = 0; i < to_rows; ++i) {
+    for (int64_t j = 0; j < to_columns; j += 32) {
+      const __mmask32 lanes = i < rows ? lanes32(columns > j ? columns - j : 0) : 0;
+      _mm512_storeu_si512(to + i * to_columns + j,
+                          _mm512_maskz_loadu_epi16(lanes, from + i * stride + j));
+    }
+  }
+}
+
+// Pairs the rows of [rows, columns]: to [to_rows / 2, to_columns, 2]. to_columns is a multiple
+// of 16.
+inline void pack_pairs(const bf16* from, int64_t stride, int64_t rows, int64_t columns, bf16* to,
+                       int64_t to_rows, int64_t to_columns) {
+  for (int64_t i = 0; i < to_rows; i += 2) {
+    for (int64_t j = 0; j < to_columns; j += 32) {
+      const __mmask32 lanes = lanes32(columns > j ? columns - j : 0);
+      const bf16* row = from + i * stride + j;
+      const __m512i first = _mm512_maskz_loadu_epi16(i < rows ? lanes : 0, row);
+      const __m512i second = _mm512_maskz_loadu_epi16(i + 1 < rows ? lanes : 0, row + stride);
+      __m512i low, high;
+      weave(first, second, low, high);
+      bf16* out = to + (i / 2 * to_columns + j) * 2;
+      _mm512_storeu_si512(out, low);
+      if (to_columns - j > 16) _mm512_storeu_si512(out + 32, high);
+    }
+  }
+}
+
+// 16 x 16 values of 32 bits. Strides in values.
+inline void transpose16(const uint32_t* from, int64_t stride, uint32_t* to, int64_t to_stride) {
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(from + i * stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+    a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    b[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
+    b[i + 4] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xdd);
+    b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
+    b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm512_storeu_si512(to + i * to_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88));
+    _mm512_storeu_si512(to + (i + 4) * to_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0x88));
+    _mm512_storeu_si512(to + (i + 8) * to_stride, _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd));
+    _mm512_storeu_si512(to + (i + 12) * to_stride, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0xdd));
+  }
+}
+
+// [rows, columns] to [columns, rows], values of 32 bits, both multiples of 16. As bf16 this pairs
+// the columns of a matrix: A [m, k] becomes B = A^T, paired.
+inline void transpose(const uint32_t* from, int64_t stride, int64_t rows, int64_t columns,
+                      uint32_t* to, int64_t to_stride) {
+  for (int64_t i = 0; i < rows; i += 16) {
+    for (int64_t j = 0; j < columns; j += 16) {
+      transpose16(from + i * stride + j, stride, to + j * to_stride + i, to_stride);
+    }
+  }
+}
+
+// 2^x by a polynomial of degree 5 on [-1/2, 1/2]: relative error below 3e-7. NaN stays NaN.
+inline __m512 exp2(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 part = _mm512_sub_ps(x, whole);
+  __m512 p = _mm512_set1_ps(1.3333558146e-3f);
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(9.6181291076e-3f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(5.5504108665e-2f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(2.4022650696e-1f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(6.9314718056e-1f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, whole);
+}
+
+}  // namespace
+}  // namespace umbra::vit::kernels

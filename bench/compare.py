@@ -6,7 +6,8 @@
 Prints a table (docs/benchmarks.md keeps one): images per second of the median step, ours and the
 peers' best, and the ratio, median over the rounds with the lowest and highest. Peers: timm and
 PyTorch, eager (CNNs also channels-last) and torch.compile. Each side has the precision that is
-fastest for it unless the case names one. Needs the Python that tools/setup.sh --tests makes.
+fastest for it unless the case names one, the same threads and, as umbra sets it for itself, an
+allocator that keeps freed memory. Needs the Python that tools/setup.sh --tests makes.
 """
 
 import argparse
@@ -47,16 +48,17 @@ CASES = {
 
 class Peer:
     def __init__(self):
+        keep = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
         self.process = subprocess.Popen([sys.executable, HERE / "peer.py"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                        stdout=subprocess.PIPE, env=os.environ | keep, text=True)
 
     def ask(self, **case):
         self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            sys.exit(f"the peer died at {case}; run bench/peer.py by hand to see why")
-        return json.loads(answer)["images_per_second"]
+            sys.exit(f"the peer died at {case}")
+        return json.loads(answer)
 
     def end(self):
         self.process.stdin.close()
@@ -66,7 +68,7 @@ class Peer:
 def ours(umbra, what, model, size, classes, batch, precision, seconds):
     command = [umbra, "bench", what, "--json", "--model", model, "--image-size", size, "--classes", classes,
                "--batch", batch, "--precision", precision, "--seconds", seconds]
-    answer = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    answer = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(answer.stdout)
 
 
@@ -78,15 +80,23 @@ def compare(options, name):
     what, (model, peer_model, size, patch, classes), batch, precisions = CASES[name]
     modes = ["eager", "compile"] if patch else ["eager", "channels_last", "compile"]
     peer = Peer()
-    rates = {}
-    for _ in range(options.rounds):
+    rates, threads = {}, set()
+
+    def measure_ours(precision):
+        return ours(options.umbra, what, model, size, classes, batch, precision, options.seconds)
+
+    def measure_peer(precision, mode):
+        return peer.ask(what=what, model=peer_model, image_size=size, patch=patch, classes=classes, batch=batch,
+                        precision=precision, mode=mode, seconds=options.seconds)
+
+    for number in range(options.rounds):
         for precision in precisions:
-            facts = ours(options.umbra, what, model, size, classes, batch, precision, options.seconds)
-            rates.setdefault(("umbra", precision), []).append(facts["images_per_second"])
-            for mode in modes:
-                rates.setdefault((mode, precision), []).append(
-                    peer.ask(what=what, model=peer_model, image_size=size, patch=patch, classes=classes,
-                             batch=batch, precision=precision, mode=mode, seconds=options.seconds))
+            for side in (["umbra", *modes] if number % 2 == 0 else [*modes, "umbra"]):
+                facts = measure_ours(precision) if side == "umbra" else measure_peer(precision, side)
+                rates.setdefault((side, precision), []).append(facts["images_per_second"])
+                threads.add(facts["threads"])
+    if len(threads) > 1:
+        sys.exit(f"the sides ran with different numbers of threads: {threads}")
     peer.end()
     middle = {key: statistics.median(values) for key, values in rates.items()}
     mine = max((key for key in middle if key[0] == "umbra"), key=middle.get)
@@ -107,7 +117,7 @@ def main():
     options = parser.parse_args()
     conditions = json.loads(subprocess.run(
         [options.umbra, "bench", "step", "--json", "--model", "resnet8", "--seconds", "0.1"], check=True,
-        capture_output=True, text=True).stdout)
+        stdout=subprocess.PIPE, text=True).stdout)
     print(f"{conditions['device']}, {platform.platform()}, torch {torch.__version__} (ours {conditions['torch']}), "
           f"timm {timm.__version__}, {os.cpu_count()} cores; {options.rounds} rounds of {options.seconds} s\n")
     print("| case | batch | ours, images/s | peer | its images/s | ratio |\n|---|---:|---:|---|---:|---:|")

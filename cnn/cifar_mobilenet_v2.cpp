@@ -32,7 +32,7 @@ class InvertedResidual : public Block {
                               torch::nn::ReLU(), conv(inner, out, 1), last_norm));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     torch::Tensor y = conv_->forward(x);
     if (has_sum_) y = x + y;
     return {"", y, y};

@@ -13,7 +13,9 @@ torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, 
 Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torch::Tensor& x) {
   Stage stage;
   stage.post = x;
-  for (const auto& block : *layer) stage = block->as<Block>()->forward(stage.post);
+  for (size_t i = 0; i < layer->size(); ++i) {
+    stage = layer->ptr(i)->as<Block>()->forward(stage.post, /*ends_stage=*/i + 1 == layer->size());
+  }
   stage.name = std::move(name);
   return stage;
 }

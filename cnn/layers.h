@@ -11,10 +11,10 @@ namespace umbra::cnn {
 torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
                        int64_t groups = 1);
 
-// A block tells its output after and before its last activation.
+// A block tells its output after its last activation and, if it ends a stage, before it.
 class Block : public torch::nn::Module {
  public:
-  virtual Stage forward(const torch::Tensor& x) = 0;
+  virtual Stage forward(const torch::Tensor& x, bool ends_stage) = 0;
 };
 
 // Runs a list of Blocks one after the other; the stage is the last one's.

@@ -34,7 +34,7 @@ class Stem : public Block {
     conv_ = register_module("0", conv(in_chans, kStemWidth, 3, 2));
     bn_ = register_module("1", BatchNorm2d(kStemWidth));
   }
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor pre = bn_(conv_(x));
     return {"", torch::relu(pre), pre};
   }
@@ -53,7 +53,7 @@ class SeparableBlock : public Block {
     pointwise_ = register_module("3", conv(in_width, width, 1));
     last_norm = register_module("4", BatchNorm2d(width));
   }
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor pre = last_norm(pointwise_(torch::relu(bn1_(depthwise_(x)))));
     return {"", torch::relu(pre), pre};
   }
@@ -86,7 +86,7 @@ CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
   CnnOutput output;
   torch::Tensor x = images;
   for (size_t i = 0; i < model_->size(); ++i) {
-    Stage stage = model_[i]->as<Block>()->forward(x);
+    Stage stage = model_[i]->as<Block>()->forward(x, is_tapped(i));
     x = stage.post;
     if (!is_tapped(i)) continue;
     stage.name = fmt::format("model.{}", i);

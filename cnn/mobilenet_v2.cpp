@@ -66,7 +66,7 @@ class SeparableBlock : public Block {
     bn2_ = register_module("bn2", norm(s.out, s.tensorflow));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor y = bn2_(conv_pw_(torch::relu6(bn1_(conv_dw_(x)))));
     return {"", y, y};
   }
@@ -91,7 +91,7 @@ class InvertedResidual : public Block {
     bn3_ = register_module("bn3", norm(s.out, s.tensorflow));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     torch::Tensor y = torch::relu6(bn1_(conv_pw_(x)));
     y = torch::relu6(bn2_(conv_dw_(y)));
     y = bn3_(conv_pwl_(y));

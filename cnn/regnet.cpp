@@ -57,7 +57,7 @@ class RegNetBlock : public Block {
     }
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor inner = se_(torch::relu(conv2_(torch::relu(conv1_(x)))));
     const torch::Tensor pre = conv3_(inner) + (downsample_ ? downsample_(x) : x);
     return {"", torch::relu(pre), pre};
@@ -108,7 +108,7 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
   for (size_t i = 0; i < stages_.size(); ++i) {
     Stage stage;
     for (const auto& block : stages_[i]) {
-      stage = block->forward(x);
+      stage = block->forward(x, /*ends_stage=*/true);
       x = stage.post;
     }
     stage.name = fmt::format("s{}", i + 1);

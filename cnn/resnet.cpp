@@ -1,5 +1,6 @@
 #include "cnn/resnet.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -9,8 +10,10 @@ using torch::nn::BatchNorm2d;
 
 class ResidualBlock : public Block {
  public:
-  Stage forward(const torch::Tensor& x) override {
-    const torch::Tensor pre = residual(x) + shortcut(x);
+  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+    const torch::Tensor y = convolutions(x), added = shortcut(x);
+    if (!ends_stage) return {"", norm_relu(last_norm, y, added), {}};
+    const torch::Tensor pre = add_norm(last_norm, y, added);
     return {"", torch::relu(pre), pre};
   }
   BatchNorm2d last_norm{nullptr};
@@ -34,7 +37,7 @@ class ResidualBlock : public Block {
     layers->push_back(BatchNorm2d(width));
     shortcut_ = layers;
   }
-  virtual torch::Tensor residual(const torch::Tensor& x) = 0;
+  virtual torch::Tensor convolutions(const torch::Tensor& x) = 0;  // up to the last norm
   // Last, so that names come in the references' order.
   void register_shortcut() {
     if (shortcut_) register_module(shortcut_name_, shortcut_);
@@ -67,8 +70,8 @@ class BasicBlock : public ResidualBlock {
   }
 
  private:
-  torch::Tensor residual(const torch::Tensor& x) override {
-    return last_norm(conv2_(torch::relu(bn1_(conv1_(x)))));
+  torch::Tensor convolutions(const torch::Tensor& x) override {
+    return convolve(conv2_, norm_relu(bn1_, convolve(conv1_, x)));
   }
 
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
@@ -90,9 +93,9 @@ class Bottleneck : public ResidualBlock {
   }
 
  private:
-  torch::Tensor residual(const torch::Tensor& x) override {
-    const torch::Tensor inner = torch::relu(bn1_(conv1_(x)));
-    return last_norm(conv3_(torch::relu(bn2_(conv2_(inner)))));
+  torch::Tensor convolutions(const torch::Tensor& x) override {
+    const torch::Tensor inner = norm_relu(bn1_, convolve(conv1_, x));
+    return convolve(conv3_, norm_relu(bn2_, convolve(conv2_, inner)));
   }
 
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr};
@@ -203,8 +206,8 @@ void ResNet::zero_init_residual() {
 
 CnnOutput ResNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = deep_conv1_ ? deep_conv1_->forward(images) : conv1_(images);
-  x = torch::relu(bn1_(x));
+  torch::Tensor x = deep_conv1_ ? deep_conv1_->forward(images) : convolve(conv1_, images);
+  x = norm_relu(bn1_, x);
   if (kind_ != ResNetKind::kCifar) x = torch::max_pool2d(x, 3, 2, 1);
   for (size_t i = 0; i < layers_.size(); ++i) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));

@@ -21,7 +21,7 @@ class ShuffleUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(out));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     torch::Tensor y = torch::relu(bn1_(conv1_(x)));
     y = torch::relu(bn2_(conv2_(torch::channel_shuffle(y, first_groups_))));
     y = bn3_(conv3_(y));

@@ -18,7 +18,7 @@ class BasicUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(half));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const std::vector<torch::Tensor> halves = x.chunk(2, 1);
     torch::Tensor y = torch::relu(bn1_(conv1_(halves[1])));
     y = bn3_(conv3_(bn2_(conv2_(y))));
@@ -50,7 +50,7 @@ class DownUnit : public Block {
     bn5_ = register_module("bn5", torch::nn::BatchNorm2d(half));
   }
 
-  Stage forward(const torch::Tensor& x) override {
+  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor left = bn2_(conv2_(bn1_(conv1_(x))));
     const torch::Tensor inner = torch::relu(bn3_(conv3_(x)));
     const torch::Tensor right = bn5_(conv5_(bn4_(conv4_(inner))));

@@ -34,7 +34,8 @@ class CnnModel : public Model {
       : Model(options), cnn_(cnn::create(options.name, options.cnn)) {}
 
   ModelOutput forward(const torch::Tensor& images) override {
-    cnn::CnnOutput output = cnn_->forward(images);
+    // Channels last: what the fast convolutions of every device want.
+    cnn::CnnOutput output = cnn_->forward(images.contiguous(torch::MemoryFormat::ChannelsLast));
     ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled, output.expanded};
     for (const cnn::Stage& stage : output.stages) {
       result.features.push_back({stage.name, stage.post, stage.pre});

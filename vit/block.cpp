@@ -7,6 +7,15 @@ torch::nn::LayerNorm layer_norm(int64_t dim) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-6));
 }
 
+namespace {
+
+// In one operation, where torch's module takes a product and then a sum.
+torch::Tensor linear(const torch::nn::Linear& layer, const torch::Tensor& x) {
+  return at::linear(x, layer->weight, layer->bias);
+}
+
+}  // namespace
+
 AttentionImpl::AttentionImpl(const VitOptions& options)
     : num_heads_(options.num_heads),
       attn_drop_(options.attn_drop_rate),
@@ -21,8 +30,9 @@ AttentionImpl::AttentionImpl(const VitOptions& options)
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x) {
   const torch::Tensor mixed =
-      attention(qkv(x), num_heads_, is_training() ? attn_drop_ : 0.0);  // [B, N, D]
-  return F::dropout(proj(mixed), F::DropoutFuncOptions().p(proj_drop_).training(is_training()));
+      attention(linear(qkv, x), num_heads_, is_training() ? attn_drop_ : 0.0);  // [B, N, D]
+  return F::dropout(linear(proj, mixed),
+                    F::DropoutFuncOptions().p(proj_drop_).training(is_training()));
 }
 
 MlpImpl::MlpImpl(const VitOptions& options) : drop_(options.proj_drop_rate) {
@@ -34,12 +44,12 @@ MlpImpl::MlpImpl(const VitOptions& options) : drop_(options.proj_drop_rate) {
 
 torch::Tensor MlpImpl::forward(const torch::Tensor& x) {
   const auto dropout = F::DropoutFuncOptions().p(drop_).training(is_training());
-  return F::dropout(fc2(F::dropout(vit::gelu(fc1(x)), dropout)), dropout);
+  return F::dropout(linear(fc2, F::dropout(vit::gelu(linear(fc1, x)), dropout)), dropout);
 }
 
 torch::Tensor draw_kept_paths(const torch::Tensor& x, double rate) {
   const double keep = 1.0 - rate;
-  return torch::empty({x.size(0)}, x.options().dtype(torch::kFloat32)).bernoulli_(keep).div_(keep);
+  return torch::empty({x.size(0)}, x.options()).bernoulli_(keep).div_(keep);
 }
 
 LayerScaleImpl::LayerScaleImpl(int64_t dim, double init_value) {

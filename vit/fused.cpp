@@ -1,50 +1,33 @@
 #include "vit/fused.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
 
-#include "vit/kernels/kernels.h"
+#include "kernels/attention.h"
+#include "kernels/tensors.h"
+#include "kernels/tokens.h"
 
 namespace umbra::vit {
 namespace {
 
 using kernels::bf16;
+using kernels::bits;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Longer sequences would take more scratch memory than a core's cache.
+// The kernels' scratch memory grows with the square: at 1024 tokens it is 8 MB for each thread.
 constexpr int64_t kMostTokens = 1024;
-
-const bf16* bits(const torch::Tensor& x) { return static_cast<const bf16*>(x.const_data_ptr()); }
-bf16* bits(torch::Tensor& x) { return static_cast<bf16*>(x.mutable_data_ptr()); }
 
 bool bf16_on_cpu(const torch::Tensor& x) {
   return x.device().is_cpu() && x.scalar_type() == torch::kBFloat16 && kernels::available();
 }
 
-// Scratch memory on a cache line.
-class Scratch {
- public:
-  explicit Scratch(int64_t floats)
-      : memory_(static_cast<float*>(::operator new(floats * sizeof(float), kLine))) {}
-  ~Scratch() { ::operator delete(memory_, kLine); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  float* get() const { return memory_; }
-
- private:
-  static constexpr std::align_val_t kLine{64};
-  float* memory_;
-};
-
 // Calls work(sample, head, scratch) for every head of every sample, with AMX ready.
 template <typename Work>
 void for_each_head(int64_t batch, int64_t heads, int64_t scratch_floats, const Work& work) {
   at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
-    const Scratch scratch(scratch_floats);
-    kernels::begin_tiles();
+    const kernels::Scratch scratch(scratch_floats);
+    const kernels::Tiles tiles;
     for (int64_t i = begin; i < end; ++i) work(i / heads, i % heads, scratch.get());
-    kernels::end_tiles();
   });
 }
 
@@ -72,6 +55,7 @@ struct Heads {
 struct FusedAttention : torch::autograd::Function<FusedAttention> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
                                int64_t num_heads) {
+    RECORD_FUNCTION("umbra::attention", std::vector<c10::IValue>());
     const torch::Tensor qkv = input.contiguous();
     const Heads h(qkv, num_heads);
     torch::Tensor out = torch::empty({h.batch, h.shape.tokens, h.shape.stride}, qkv.options());
@@ -93,6 +77,7 @@ struct FusedAttention : torch::autograd::Function<FusedAttention> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    kernels::refuse_double_backward();
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &qkv = saved[0], &out = saved[1], &lse = saved[2];
     const torch::Tensor grad_out = grads[0].contiguous();
@@ -114,16 +99,7 @@ struct FusedAttention : torch::autograd::Function<FusedAttention> {
   }
 };
 
-// Rows [begin, end) of part `i` of kParts: the same parts whatever the number of threads, so that
-// sums over rows come out the same.
-constexpr int64_t kParts = 64;
-
-template <typename Work>
-void for_each_part(int64_t rows, const Work& work) {
-  at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) work(i, rows * i / kParts, rows * (i + 1) / kParts);
-  });
-}
+constexpr int64_t kParts = 64;  // of the rows, for sums over them
 
 // Calls work(factor, begin, end) for stretches of rows that share their sample's factor.
 template <typename Work>
@@ -143,6 +119,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
                                const std::optional<torch::Tensor>& change_in,
                                const std::optional<torch::Tensor>& keep_in,
                                const torch::Tensor& gamma, const torch::Tensor& beta, double eps) {
+    RECORD_FUNCTION("umbra::add_norm", std::vector<c10::IValue>());
     const torch::Tensor x = x_in.contiguous();
     const torch::Tensor change = change_in ? change_in->contiguous() : torch::Tensor();
     const torch::Tensor keep = keep_in.value_or(torch::Tensor());
@@ -156,7 +133,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
     bf16* to = bits(out);
     float *means = mean.mutable_data_ptr<float>(), *rstds = rstd.mutable_data_ptr<float>();
     const float *g = gamma.const_data_ptr<float>(), *b = beta.const_data_ptr<float>();
-    for_each_part(rows, [&](int64_t, int64_t begin, int64_t end) {
+    kernels::for_each_part(rows, kParts, [&](int64_t, int64_t begin, int64_t end) {
       by_sample(keep, per_sample, begin, end, [&](float factor, int64_t first, int64_t last) {
         const int64_t at = first * dim;
         kernels::add_norm_forward(last - first, dim, from + at, added ? added + at : nullptr,
@@ -164,6 +141,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
                                   to + at, means + first, rstds + first);
       });
     });
+    context->set_materialize_grads(false);
     context->save_for_backward({sum, mean, rstd, gamma, keep});
     context->saved_data["has_change"] = change.defined();
     if (!change.defined()) sum = x.view_as(x);
@@ -171,6 +149,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    kernels::refuse_double_backward();
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &sum = saved[0], &mean = saved[1], &rstd = saved[2], &gamma = saved[3],
                         &keep = saved[4];
@@ -185,7 +164,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
     float *to = grad.mutable_data_ptr<float>(), *parts = partial.mutable_data_ptr<float>();
     bf16* to_change = has_change ? bits(grad_change) : nullptr;
     const float* more = further.defined() ? further.const_data_ptr<float>() : nullptr;
-    for_each_part(rows, [&](int64_t part, int64_t begin, int64_t end) {
+    kernels::for_each_part(rows, kParts, [&](int64_t part, int64_t begin, int64_t end) {
       float* grad_gamma = parts + part * 2 * dim;
       by_sample(keep, per_sample, begin, end, [&](float factor, int64_t first, int64_t last) {
         const int64_t at = first * dim;
@@ -196,7 +175,7 @@ struct FusedAddNorm : torch::autograd::Function<FusedAddNorm> {
             to + at, to_change ? to_change + at : nullptr, grad_gamma, grad_gamma + dim);
       });
     });
-    const torch::Tensor total = partial.sum(0);
+    const torch::Tensor total = kernels::add_parts(partial);
     return {grad, grad_change, torch::Tensor(), total[0], total[1], torch::Tensor()};
   }
 };
@@ -205,6 +184,7 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
   static constexpr int64_t kGrain = 1 << 14;
 
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input) {
+    RECORD_FUNCTION("umbra::gelu", std::vector<c10::IValue>());
     const torch::Tensor x = input.contiguous();
     torch::Tensor out = torch::empty_like(x);
     const bf16* from = bits(x);
@@ -217,6 +197,7 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    kernels::refuse_double_backward();
     const torch::Tensor x = context->get_saved_variables()[0];
     const torch::Tensor grad_out = grads[0].contiguous();
     torch::Tensor grad = torch::empty_like(x);
@@ -228,11 +209,6 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
     return {grad};
   }
 };
-
-bool autocast_to_bf16(const torch::Tensor& x) {
-  return x.device().is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
-         at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16 && kernels::available();
-}
 
 }  // namespace
 
@@ -249,11 +225,18 @@ torch::Tensor attention(const torch::Tensor& qkv, int64_t num_heads, double drop
       .reshape({batch, tokens, dim});
 }
 
+torch::Tensor add(const Residual& residual) {
+  const auto& [x, change, keep] = residual;
+  if (!change.defined()) return x;
+  return x + (keep.defined() ? change * keep.to(change.scalar_type()).view({-1, 1, 1}) : change);
+}
+
 std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
                                                  torch::nn::LayerNorm& norm) {
   const auto& [x, change, keep] = residual;
   const bool change_fits = !change.defined() || bf16_on_cpu(change);
-  if (autocast_to_bf16(x) && x.scalar_type() == torch::kFloat32 && change_fits) {
+  if (kernels::autocast_to_bf16(x) && x.numel() > 0 && x.scalar_type() == torch::kFloat32 &&
+      change_fits) {
     const auto given = [](const torch::Tensor& tensor) {
       return tensor.defined() ? std::optional(tensor) : std::nullopt;
     };
@@ -261,10 +244,7 @@ std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
                                                    norm->bias, norm->options.eps());
     return {both[0], both[1]};
   }
-  torch::Tensor sum = x;
-  if (change.defined()) {
-    sum = x + (keep.defined() ? change * keep.view({-1, 1, 1}) : change);
-  }
+  const torch::Tensor sum = add(residual);
   return {sum, norm(sum)};
 }
 

@@ -1,5 +1,5 @@
 // The parts of a transformer block as fused operations with gradients. In bf16 on a CPU with AMX
-// they run on vit/kernels; everywhere else on ATen's own operations, with the same results up to
+// they run on kernels/; everywhere else on ATen's own operations, with the same results up to
 // rounding.
 #pragma once
 
@@ -21,7 +21,12 @@ struct Residual {
   torch::Tensor keep{};    // [B]: a factor of each sample's change; undefined for 1
 };
 
-// {sum, norm(sum)} of the sum x + keep * change.
+// x + keep * change.
+torch::Tensor add(const Residual& residual);
+
+// {sum, norm(sum)} of the sum x + keep * change. Under autocast on a CPU with AMX the norm comes in
+// bf16, where ATen's comes in fp32 and is cast by what follows; not so with LayerScale, which makes
+// the change fp32.
 std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
                                                  torch::nn::LayerNorm& norm);
 

@@ -26,9 +26,7 @@ MlpHeadImpl::MlpHeadImpl(int64_t dim, int64_t num_classes) {
   fc2 = register_module("fc2", torch::nn::Linear(dim, num_classes));
 }
 
-torch::Tensor MlpHeadImpl::forward(const torch::Tensor& x) {
-  return fc2(torch::gelu(fc1(norm(x))));
-}
+torch::Tensor MlpHeadImpl::forward(const torch::Tensor& x) { return fc2(vit::gelu(fc1(norm(x)))); }
 
 VisionTransformerImpl::VisionTransformerImpl(const VitOptions& options) : options_(options) {
   TORCH_CHECK(options.img_size % options.patch_size == 0, "patch_size ", options.patch_size,
@@ -102,8 +100,9 @@ VitOutput VisionTransformerImpl::forward(const torch::Tensor& images) {
     if (i > 0) output.blocks.push_back(block.input);
     residual = block.residual;
   }
-  const auto [last, x] = add_norm(residual, norm_);
-  output.blocks.push_back(last);
+  output.blocks.push_back(add(residual));
+  // No head reads a patch.
+  const torch::Tensor x = norm_(output.blocks.back().narrow(1, 0, options_.num_prefix_tokens()));
   const auto dropped = [&](int64_t token) {
     return F::dropout(x.select(1, token),
                       F::DropoutFuncOptions().p(options_.drop_rate).training(is_training()));

@@ -5,7 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
-#include "vit/kernels/kernels.h"
+#include "kernels/support.h"
 
 namespace umbra::vit {
 namespace {
@@ -79,10 +79,28 @@ TEST(FusedAttention, StandsLargeScores) {
   EXPECT_TRUE(ours.grad().isfinite().all().item<bool>());
 }
 
+// Each query is against all keys, so its true weights come from scores far below zero.
+TEST(FusedAttention, StandsScoresFarBelowZero) {
+  torch::manual_seed(4);
+  const torch::Tensor one = random({1, 1, 32}).abs() + 1.0;
+  const torch::Tensor noise = random({1, 17, 32}, 0.1), v = random({1, 17, 32});
+  const torch::Tensor values =
+      torch::cat({(one * -40.0).expand({1, 17, 32}) + noise, one + noise, v}, 2)
+          .to(torch::kBFloat16);
+  const torch::Tensor ours = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
+  const torch::Tensor grad = random({1, 17, 32});
+  attention(ours, 1, 0.0).backward(grad);
+  plain_attention(exact, 1).backward(grad.to(torch::kFloat64));
+  EXPECT_LT(relative_error(ours.grad(), exact.grad()), 3 * kBf16);
+}
+
 TEST(FusedAttention, HandsOnWhatIsNoNumber) {
   torch::Tensor values = random({1, 20, 3 * 32});
-  values[0][7][3] = NAN;
-  EXPECT_TRUE(attention(values, 1, 0.0).isnan().any().item<bool>());
+  values[0][7][32 + 3] = NAN;  // of a key: every query sees it
+  const torch::Tensor x = leaf(values, torch::kBFloat16), out = attention(x, 1, 0.0);
+  EXPECT_TRUE(out.isnan().all().item<bool>());
+  out.sum().backward();
+  EXPECT_TRUE(x.grad().isnan().any().item<bool>());
 }
 
 TEST(FusedAttention, GivesTheSameBitsWithAnyNumberOfThreads) {

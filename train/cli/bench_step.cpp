@@ -6,6 +6,7 @@
 
 #include "train/cli/bench.h"
 #include "train/cli/commands.h"
+#include "train/cli/op_times.h"
 #include "train/cli/shared.h"
 #include "train/config/load.h"
 #include "train/distill/losses.h"
@@ -25,7 +26,7 @@ struct StepBench {
   std::vector<std::string> overrides;
   int64_t batch_size = 32, image_size = 0, classes = 0, threads = 0;
   double seconds = 10.0;
-  bool json = false;
+  bool json = false, profile = false;
 };
 
 // What is measured: `work` once per step.
@@ -56,6 +57,26 @@ Measured measure(const torch::Device& device, double limit, const std::function<
   return measured;
 }
 
+// Three more steps, and what each operation takes of them.
+void print_profile(const std::function<void()>& work) {
+  constexpr int kSteps = 3, kRows = 25;
+  const OpRecorder recorder;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kSteps; ++i) work();
+  const double total =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("\n{:<52} {:>8} {:>12} {:>7}\n", "operation", "calls", "ms per step", "share");
+  double shown = 0.0;
+  const std::vector<OpTime> times = recorder.times();
+  for (size_t i = 0; i < times.size() && i < kRows; ++i) {
+    shown += times[i].seconds;
+    fmt::print("{:<52} {:>8} {:>12.2f} {:>6.1f}%\n", times[i].name, times[i].calls / kSteps,
+               1e3 * times[i].seconds / kSteps, 100.0 * times[i].seconds / total);
+  }
+  fmt::print("{:<52} {:>8} {:>12.2f} {:>6.1f}%\n", "all others", "", 1e3 * (total - shown) / kSteps,
+             100.0 * (total - shown) / total);
+}
+
 // Operations per second of a large matrix product: what the machine does at its best.
 double matmul_rate(const torch::Device& device, torch::ScalarType precision) {
   const int64_t n = device.is_cuda() ? 8192 : 2048;
@@ -73,6 +94,7 @@ struct Bench {
   torch::Device device = torch::kCPU;
   torch::ScalarType precision = torch::kFloat32;
   std::unique_ptr<Model> model;
+  int64_t macs = 0;  // of one forward pass of one image
   torch::Tensor images, labels;
 
   explicit Bench(const StepBench& arguments) {
@@ -91,6 +113,7 @@ struct Bench {
     precision = choose_precision(arguments.precision, device);
     torch::manual_seed(0);
     model = create_model(config.model);
+    macs = measure_cost(*model, side).macs;
     model->module().to(device);
     images = torch::randn({arguments.batch_size, 3, side, side}).to(device);
     labels = torch::randint(classes, {arguments.batch_size}).to(device);
@@ -101,10 +124,11 @@ struct Bench {
 
 // `passes`: how many forward passes the work is worth; forward and backward are three.
 void report(const Bench& bench, const StepBench& arguments, const char* what,
-            const Measured& measured, int64_t macs, double passes) {
+            const Measured& measured, double passes) {
   const auto batch = static_cast<double>(arguments.batch_size);
   const double rate = measured.rate(batch);
-  const double operations = 2.0 * passes * static_cast<double>(macs) * rate;
+  const double operations = 2.0 * passes * static_cast<double>(bench.macs) * rate;
+  const double memory = peak_resident_gigabytes();
   const double peak = matmul_rate(bench.device, bench.precision);
   const Json result = {{"what", what},
                        {"model", bench.config.model.name},
@@ -121,7 +145,7 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
                        {"tflops", operations / 1e12},
                        {"matmul_tflops", peak / 1e12},
                        {"share_of_matmul", operations / peak},
-                       {"peak_resident_gb", peak_resident_gigabytes()}};
+                       {"peak_resident_gb", memory}};
   if (arguments.json) {
     fmt::print("{}\n", result.dump());
     return;
@@ -134,13 +158,12 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
       "{:.1f} images/s (median of {} steps; best {:.1f}), {:.3f} TFLOP/s, {:.0f} % of a large "
       "matrix product's {:.2f}; at most {:.2f} GB resident\n",
       rate, measured.seconds.size(), measured.best_rate(batch), operations / 1e12,
-      100.0 * operations / peak, peak / 1e12, peak_resident_gigabytes());
+      100.0 * operations / peak, peak / 1e12, memory);
 }
 
 void bench_step(const StepBench& arguments) {
   Bench bench(arguments);
   Model& model = *bench.model;
-  const int64_t macs = measure_cost(model, bench.config.augment.image_size).macs;
   const auto optimizer =
       make_optimizer(bench.config.optim, make_param_groups(model.module(), bench.config.optim));
   model.module().train();
@@ -159,13 +182,13 @@ void bench_step(const StepBench& arguments) {
     clip_grad_norm(optimizer->groups(), bench.config.optim.clip_grad_norm);
     optimizer->step(/*lr=*/1e-4);
   };
-  report(bench, arguments, "training step", measure(bench.device, arguments.seconds, step), macs,
+  report(bench, arguments, "training step", measure(bench.device, arguments.seconds, step),
          /*passes=*/3.0);
+  if (arguments.profile) print_profile(step);
 }
 
 void bench_teacher(const StepBench& arguments) {
   Bench bench(arguments);
-  const int64_t macs = measure_cost(*bench.model, bench.config.augment.image_size).macs;
   const augment::AugmentOptions& view = bench.config.augment;
   const InputForm form{view.mean, view.std, view.image_size};
   Teacher teacher(bench.config.model.name, std::move(bench.model), form, form, bench.device);
@@ -174,7 +197,8 @@ void bench_teacher(const StepBench& arguments) {
     teacher.forward(bench.images);
   };
   report(bench, arguments, "teacher forward", measure(bench.device, arguments.seconds, forward),
-         macs, /*passes=*/1.0);
+         /*passes=*/1.0);
+  if (arguments.profile) print_profile(forward);
 }
 
 void add_model_bench(CLI::App& bench, const char* name, const char* help,
@@ -201,7 +225,12 @@ void add_model_bench(CLI::App& bench, const char* name, const char* help,
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_overrides(*command, arguments->overrides);
-  command->add_flag("--json", arguments->json, "One JSON object on standard output");
+  CLI::Option* json =
+      command->add_flag("--json", arguments->json, "One JSON object on standard output");
+  command
+      ->add_flag("--profile", arguments->profile,
+                 "Also where the time goes, by operation (on a CPU)")
+      ->excludes(json);
   command->callback([=] { run(*arguments); });
 }
 

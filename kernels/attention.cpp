@@ -1,12 +1,9 @@
-#include "vit/kernels/kernels.h"
+#include "kernels/attention.h"
 
-#ifdef __AMX_BF16__
-#include <sys/syscall.h>
-#include <unistd.h>
+#ifdef UMBRA_AMX
+#include "kernels/amx.h"
 
-#include "vit/kernels/amx.h"
-
-namespace umbra::vit::kernels {
+namespace umbra::kernels {
 namespace {
 
 constexpr float kLog2E = 1.44269504f;
@@ -121,22 +118,6 @@ void store_rows(const float* from, int64_t from_stride, int64_t rows, int64_t co
 
 }  // namespace
 
-bool available() {
-  static const bool can = [] {
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
-        !__builtin_cpu_supports("avx512bf16")) {
-      return false;
-    }
-    uint32_t a = 7, b = 0, c = 0, d = 0;
-    asm("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    if (!(d >> 22 & 1) || !(d >> 24 & 1)) return false;    // AMX-BF16, AMX-TILE
-    constexpr long kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-    return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
-  }();
-  return can;
-}
-
 int64_t attention_forward_scratch(const AttentionShape& shape) {
   Arena arena(nullptr);
   ForwardScratch(Padded(shape), arena);
@@ -148,17 +129,6 @@ int64_t attention_backward_scratch(const AttentionShape& shape) {
   BackwardScratch(Padded(shape), arena);
   return arena.used();
 }
-
-void begin_tiles() {
-  static const struct alignas(64) {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  _tile_loadconfig(&config);
-}
-
-void end_tiles() { _tile_release(); }
 
 void attention_forward(const AttentionShape& shape, const bf16* q, const bf16* k, const bf16* v,
                        bf16* out, float* lse, float* scratch) {
@@ -241,9 +211,13 @@ void attention_backward(const AttentionShape& shape, const bf16* q, const bf16* 
       for (int64_t i = 0; i < size.rows; i += 2) {
         __m512 p[2], g[2];
         for (int r = 0; r < 2; ++r) {
+          // What pads the keys must count as zero: its weight may be too large for a number.
+          const __mmask16 real = i + r < tokens ? 0xffff : 0;
           const int64_t at = (i + r) * kBlock + column;
-          p[r] = exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s.scores + at), to_log2, shift));
-          g[r] = _mm512_mul_ps(p[r], _mm512_sub_ps(_mm512_loadu_ps(s.grad_weights + at), delta));
+          p[r] = _mm512_maskz_mov_ps(
+              real, exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s.scores + at), to_log2, shift)));
+          g[r] = _mm512_maskz_mul_ps(real, p[r],
+                                     _mm512_sub_ps(_mm512_loadu_ps(s.grad_weights + at), delta));
           const int64_t to = (i + r) * size.depth + first + column;
           _mm256_storeu_si256(reinterpret_cast<__m256i*>(s.weights + to), narrow(p[r]));
           _mm256_storeu_si256(reinterpret_cast<__m256i*>(s.grad_scores + to), narrow(g[r]));
@@ -281,5 +255,5 @@ void attention_backward(const AttentionShape& shape, const bf16* q, const bf16* 
   store_rows(by_token, size.columns, tokens, dim, shape.scale, grad_q, in);
 }
 
-}  // namespace umbra::vit::kernels
+}  // namespace umbra::kernels
 #endif

@@ -1,20 +1,13 @@
-#include "vit/kernels/kernels.h"
+#include "kernels/tokens.h"
 
-#ifdef __AMX_BF16__
-#include "vit/kernels/amx.h"
+#ifdef UMBRA_AMX
+#include "kernels/amx.h"
 
-namespace umbra::vit::kernels {
+namespace umbra::kernels {
 namespace {
 
-__m512 load(const float* from, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, from); }
-__m512 load(const bf16* from, __mmask16 lanes) {
-  return widen(_mm256_maskz_loadu_epi16(lanes, from));
-}
-void store(float* to, __mmask16 lanes, __m512 x) { _mm512_mask_storeu_ps(to, lanes, x); }
-void store(bf16* to, __mmask16 lanes, __m512 x) { _mm256_mask_storeu_epi16(to, lanes, narrow(x)); }
-
 // Phi(x), the normal distribution, and phi(x) = exp(-x^2 / 2), which is its density but for a
-// constant: erf by Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
+// constant: erf by Abramowitz and Stegun 7.1.26, absolute error below 3e-7.
 void normal(__m512 x, __m512& distribution, __m512& density) {
   const __m512 one = _mm512_set1_ps(1.0f);
   const __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
@@ -134,5 +127,5 @@ void gelu_backward(int64_t count, const bf16* x, const bf16* grad_out, bf16* gra
   }
 }
 
-}  // namespace umbra::vit::kernels
+}  // namespace umbra::kernels
 #endif

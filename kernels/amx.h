@@ -10,9 +10,9 @@
 
 #include <cstdint>
 
-#include "vit/kernels/kernels.h"
+#include "kernels/support.h"
 
-namespace umbra::vit::kernels {
+namespace umbra::kernels {
 namespace {
 
 constexpr int64_t kRows = 16, kDepth = 32;
@@ -34,6 +34,18 @@ inline __mmask16 lanes16(int64_t count) {
 
 inline __mmask32 lanes32(int64_t count) {
   return count >= 32 ? __mmask32{0xffffffff} : static_cast<__mmask32>((1u << count) - 1);
+}
+
+// The lanes that are asked for; zeros in the others.
+inline __m512 load(const float* from, __mmask16 lanes) {
+  return _mm512_maskz_loadu_ps(lanes, from);
+}
+inline __m512 load(const bf16* from, __mmask16 lanes) {
+  return widen(_mm256_maskz_loadu_epi16(lanes, from));
+}
+inline void store(float* to, __mmask16 lanes, __m512 x) { _mm512_mask_storeu_ps(to, lanes, x); }
+inline void store(bf16* to, __mmask16 lanes, __m512 x) {
+  _mm256_mask_storeu_epi16(to, lanes, narrow(x));
 }
 
 // One block of C = A B: R x C tiles, R and C 1 or 2. lda in bf16, ldb in pairs, ldc in floats.
@@ -164,19 +176,20 @@ inline void transpose(const uint32_t* from, int64_t stride, int64_t rows, int64_
   }
 }
 
-// 2^x by a polynomial of degree 5 on [-1/2, 1/2]: relative error below 3e-7. NaN stays NaN.
+// 2^x by the polynomial of Cephes' exp2f on [-1/2, 1/2]: relative error below 3e-7. NaN stays NaN.
 inline __m512 exp2(__m512 x) {
   x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 part = _mm512_sub_ps(x, whole);
-  __m512 p = _mm512_set1_ps(1.3333558146e-3f);
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(9.6181291076e-3f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(5.5504108665e-2f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(2.4022650696e-1f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(6.9314718056e-1f));
+  __m512 p = _mm512_set1_ps(1.535336188319500e-4f);
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(1.339887440266574e-3f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(9.618437357674640e-3f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(5.550332471162809e-2f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(2.402264791363012e-1f));
+  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(6.931472028550421e-1f));
   p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(1.0f));
   return _mm512_scalef_ps(p, whole);
 }
 
 }  // namespace
-}  // namespace umbra::vit::kernels
+}  // namespace umbra::kernels

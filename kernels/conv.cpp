@@ -1,0 +1,262 @@
+#include "kernels/conv.h"
+
+#ifdef UMBRA_AMX
+#include "kernels/amx.h"
+
+namespace umbra::kernels {
+namespace {
+
+constexpr int64_t kBlock = 2 * kRows;
+
+// An image with a frame of zeros, its pixels one after the other, `pitch` to a row. Seen this way a
+// tap is a shift by (row * pitch + column) pixels, and the three taps of a row are one run of
+// 3 * in values: no patches are copied. Outputs are computed for whole rows of the frame, and the
+// two too many of each row left out.
+struct Frame {
+  int64_t pitch, pixels;  // of one image
+
+  explicit Frame(const ConvShape& shape)
+      : pitch(shape.width + 2), pixels((shape.height + 2) * (shape.width + 2)) {}
+};
+
+int64_t run_depth(const ConvShape& shape) { return padded(3 * shape.in, kDepth); }
+
+// What the tiles read behind the last pixel.
+int64_t frame_slack(const ConvShape& shape) { return (kBlock + 3) * shape.in + 2 * kDepth; }
+
+void zero(bf16* values, int64_t count) { __builtin_memset(values, 0, count * sizeof(bf16)); }
+
+// Puts the image into the frame, of which only the border is zeroed.
+void fill_frame(const ConvShape& shape, int64_t channels, const bf16* image, bf16* frame) {
+  const Frame f(shape);
+  const int64_t row = shape.width * channels, pitch = f.pitch * channels;
+  zero(frame, pitch + channels);
+  for (int64_t y = 0; y < shape.height; ++y) {
+    bf16* to = frame + (y + 1) * pitch + channels;
+    __builtin_memcpy(to, image + y * row, row * sizeof(bf16));
+    zero(to + row, 2 * channels);
+  }
+  zero(frame + (shape.height + 1) * pitch + channels, pitch - channels);
+}
+
+// One block of outputs: R x C tiles, summed over the three rows of taps.
+template <int R, int C>
+void conv_block(const bf16* a, int64_t stride, int64_t row, const bf16* b, int64_t columns,
+                int64_t depth, float* c) {
+  _tile_zero(0);
+  if constexpr (C > 1) _tile_zero(1);
+  if constexpr (R > 1) _tile_zero(2);
+  if constexpr (R > 1 && C > 1) _tile_zero(3);
+  for (int tap_row = 0; tap_row < 3; ++tap_row, a += row, b += depth * columns) {
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const bf16* pairs = b + k * columns;
+      _tile_loadd(4, a + k, 2 * stride);
+      if constexpr (R > 1) _tile_loadd(5, a + kRows * stride + k, 2 * stride);
+      _tile_loadd(6, pairs, 4 * columns);
+      if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * columns);
+      _tile_dpbf16ps(0, 4, 6);
+      if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, c, 4 * kBlock);
+  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * kBlock);
+  if constexpr (R > 1) _tile_stored(2, c + kRows * kBlock, 4 * kBlock);
+  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * kBlock + kRows, 4 * kBlock);
+}
+
+// sums += A B: R x C tiles.
+template <int R, int C>
+void add_block(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c, int64_t ldc,
+               int64_t depth) {
+  _tile_loadd(0, c, 4 * ldc);
+  if constexpr (C > 1) _tile_loadd(1, c + kRows, 4 * ldc);
+  if constexpr (R > 1) _tile_loadd(2, c + kRows * ldc, 4 * ldc);
+  if constexpr (R > 1 && C > 1) _tile_loadd(3, c + kRows * ldc + kRows, 4 * ldc);
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    const bf16* pairs = b + k * ldb;
+    _tile_loadd(4, a + k, 2 * lda);
+    if constexpr (R > 1) _tile_loadd(5, a + kRows * lda + k, 2 * lda);
+    _tile_loadd(6, pairs, 4 * ldb);
+    if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * ldb);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, c, 4 * ldc);
+  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * ldc);
+  if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
+  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
+}
+
+// Images whose weight gradient is taken at a time, so that sums are long but stay in cache.
+int64_t chunk_of(const ConvShape& shape) {
+  const int64_t images = 2048 / Frame(shape).pixels;
+  return images > 0 ? images : 1;
+}
+
+struct GradientSizes {
+  int64_t pixels, shifted;  // of a chunk's frames; with what the largest shift reads behind them
+  int64_t in, out;          // padded
+
+  explicit GradientSizes(const ConvShape& shape)
+      : pixels(padded(chunk_of(shape) * Frame(shape).pixels, kDepth)),
+        shifted(padded(pixels + 2 * Frame(shape).pitch + 2, kDepth)),
+        in(padded(shape.in, kRows)),
+        out(padded(shape.out, kRows)) {}
+  int64_t frame() const { return padded(shifted * (in > out ? in : out), 32); }  // in bf16
+};
+
+}  // namespace
+
+ConvShape backward_shape(const ConvShape& shape) {
+  return {shape.height, shape.width, shape.out, shape.in};
+}
+
+int64_t packed_weights_size(const ConvShape& shape, bool backward) {
+  const ConvShape s = backward ? backward_shape(shape) : shape;
+  return 3 * run_depth(s) * padded(s.out, kRows);
+}
+
+void pack_weights(const ConvShape& shape, bool backward, const float* weights, bf16* packed) {
+  const ConvShape s = backward ? backward_shape(shape) : shape;
+  const int64_t depth = run_depth(s), columns = padded(s.out, kRows);
+  zero(packed, packed_weights_size(shape, backward));
+  for (int64_t row = 0; row < 3; ++row) {
+    for (int64_t k = 0; k < 3 * s.in; ++k) {
+      const int64_t column = k / s.in, in = k % s.in;
+      for (int64_t out = 0; out < s.out; ++out) {
+        const float weight = backward ? weights[((in * s.out + out) * 3 + 2 - row) * 3 + 2 - column]
+                                      : weights[((out * s.in + in) * 3 + row) * 3 + column];
+        const __m128 value = _mm_set_ss(weight);
+        const auto half = reinterpret_cast<__m128i>(_mm_cvtneps_pbh(value));
+        packed[row * depth * columns + (k / 2 * columns + out) * 2 + k % 2] =
+            static_cast<bf16>(_mm_extract_epi16(half, 0));
+      }
+    }
+  }
+}
+
+int64_t conv_scratch(const ConvShape& shape) {
+  const int64_t frame = Frame(shape).pixels * shape.in + frame_slack(shape);
+  return kBlock * kBlock + padded(frame, 32) / 2;
+}
+
+void conv(const ConvShape& shape, const bf16* image, const bf16* packed, bf16* out,
+          float* scratch) {
+  const Frame f(shape);
+  float* sums = scratch;  // [kBlock, kBlock]
+  bf16* frame = reinterpret_cast<bf16*>(scratch + kBlock * kBlock);
+  fill_frame(shape, shape.in, image, frame);
+  zero(frame + f.pixels * shape.in, frame_slack(shape));
+  const int64_t depth = run_depth(shape), columns = padded(shape.out, kRows);
+  const int64_t places = shape.height * f.pitch, row = f.pitch * shape.in;
+  asm volatile("" ::: "memory");  // GCC does not know that tiles are loaded from memory
+  for (int64_t j = 0; j < columns; j += kBlock) {
+    const bool wide = columns - j > kRows;
+    const bf16* b = packed + 2 * j;
+    int64_t x = 0, y = 0;
+    for (int64_t i = 0; i < places; i += kBlock) {
+      const bool high = places - i > kRows;
+      const bf16* a = frame + i * shape.in;
+      if (high && wide) {
+        conv_block<2, 2>(a, shape.in, row, b, columns, depth, sums);
+      } else if (high) {
+        conv_block<2, 1>(a, shape.in, row, b, columns, depth, sums);
+      } else if (wide) {
+        conv_block<1, 2>(a, shape.in, row, b, columns, depth, sums);
+      } else {
+        conv_block<1, 1>(a, shape.in, row, b, columns, depth, sums);
+      }
+      const int64_t count = places - i < kBlock ? places - i : kBlock;
+      for (int64_t r = 0; r < count; ++r) {
+        if (x < shape.width) {
+          bf16* to = out + (y * shape.width + x) * shape.out + j;
+          for (int64_t c = 0; c < (wide ? kBlock : kRows); c += 16) {
+            const int64_t left = shape.out - j - c;
+            _mm256_mask_storeu_epi16(to + c, lanes16(left),
+                                     narrow(_mm512_loadu_ps(sums + r * kBlock + c)));
+          }
+        }
+        if (++x == f.pitch) {
+          x = 0;
+          ++y;
+        }
+      }
+    }
+  }
+}
+
+WeightSums weight_sums(const ConvShape& shape) {
+  return {padded(shape.in, kRows), padded(shape.out, kRows)};
+}
+
+int64_t weight_gradient_scratch(const ConvShape& shape) {
+  const GradientSizes size(shape);
+  const int64_t halves = size.frame() +                // one of the two in frames
+                         2 * size.shifted * size.in +  // the input, paired, then by channel
+                         size.pixels * size.out;       // the gradient, paired
+  return halves / 2 + 64;
+}
+
+// By channels the input is the left side, the gradient by pixels the right one: for each tap
+// sums[in, out] += sum over pixels of input[pixel + shift, in] * grad_out[pixel, out].
+void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
+                     const bf16* grad_out, float* sums, float* scratch) {
+  const Frame f(shape);
+  const GradientSizes size(shape);
+  bf16* frames = reinterpret_cast<bf16*>(scratch);
+  bf16* paired = frames + size.frame();
+  bf16* by_channel = paired + size.shifted * size.in;
+  bf16* grad_paired = by_channel + size.shifted * size.in;
+  const int64_t plane = shape.height * shape.width, chunk = chunk_of(shape);
+  for (int64_t first = 0; first < images; first += chunk) {
+    const int64_t count = images - first < chunk ? images - first : chunk;
+    const int64_t filled = count * f.pixels, depth = padded(filled, kDepth);
+    for (int64_t i = 0; i < count; ++i) {
+      fill_frame(shape, shape.in, image + (first + i) * plane * shape.in,
+                 frames + i * f.pixels * shape.in);
+    }
+    pack_pairs(frames, shape.in, filled, shape.in, paired, size.shifted, size.in);
+    transpose(reinterpret_cast<const uint32_t*>(paired), size.in, size.shifted / 2, size.in,
+              reinterpret_cast<uint32_t*>(by_channel), size.shifted / 2);
+    // Output pixel (y, x) lies where tap (0, 0) of it does: at the frame's (y, x), not (y+1, x+1).
+    zero(frames, filled * shape.out);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t y = 0; y < shape.height; ++y) {
+        __builtin_memcpy(frames + (i * f.pixels + y * f.pitch) * shape.out,
+                         grad_out + ((first + i) * plane + y * shape.width) * shape.out,
+                         shape.width * shape.out * sizeof(bf16));
+      }
+    }
+    pack_pairs(frames, shape.out, filled, shape.out, grad_paired, depth, size.out);
+    asm volatile("" ::: "memory");
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const bf16* shifted = by_channel + tap / 3 * f.pitch + tap % 3;
+      float* to = sums + tap * size.in * size.out;
+      for (int64_t i = 0; i < size.in; i += kBlock) {
+        const bool high = size.in - i > kRows;
+        const bf16* a = shifted + i * size.shifted;
+        for (int64_t j = 0; j < size.out; j += kBlock) {
+          const bool wide = size.out - j > kRows;
+          const bf16* b = grad_paired + 2 * j;
+          float* c = to + i * size.out + j;
+          if (high && wide) {
+            add_block<2, 2>(a, size.shifted, b, size.out, c, size.out, depth);
+          } else if (high) {
+            add_block<2, 1>(a, size.shifted, b, size.out, c, size.out, depth);
+          } else if (wide) {
+            add_block<1, 2>(a, size.shifted, b, size.out, c, size.out, depth);
+          } else {
+            add_block<1, 1>(a, size.shifted, b, size.out, c, size.out, depth);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace umbra::kernels
+#endif

@@ -1,0 +1,169 @@
+// The fused convolutions and batch norms against ATen's own in fp64: results and gradients.
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <gtest/gtest.h>
+
+#include "cnn/fused.h"
+#include "cnn/layers.h"
+#include "kernels/support.h"
+
+namespace umbra::cnn {
+namespace {
+
+constexpr double kBf16 = 1.0 / 256;  // half a unit in the last place, relative
+
+double relative_error(const torch::Tensor& got, const torch::Tensor& want) {
+  const double size = std::max(want.norm().item<double>(), 1e-6);
+  return (got.to(torch::kFloat64) - want).norm().item<double>() / size;
+}
+
+// Values that bf16 can hold, so that both sides start from the same numbers.
+torch::Tensor random(at::IntArrayRef shape) {
+  return torch::randn(shape).to(torch::kBFloat16).to(torch::kFloat32);
+}
+
+torch::Tensor leaf(const torch::Tensor& x, torch::ScalarType type) {
+  return x.to(type).detach().clone().requires_grad_();
+}
+
+class CpuAutocast {
+ public:
+  CpuAutocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  }
+  ~CpuAutocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+  }
+};
+
+struct ConvCase {
+  int64_t batch, in, out, height, width;
+};
+
+class FusedConv : public ::testing::TestWithParam<ConvCase> {};
+
+TEST_P(FusedConv, AgreesWithItsDefinition) {
+  const ConvCase& c = GetParam();
+  torch::manual_seed(c.in * 100 + c.out);
+  torch::nn::Conv2d layer = conv(c.in, c.out, 3);
+  {
+    const torch::NoGradGuard no_grad;
+    layer->weight.copy_(random(layer->weight.sizes()));
+  }
+  const torch::Tensor values = random({c.batch, c.in, c.height, c.width});
+  const torch::Tensor grad = random({c.batch, c.out, c.height, c.width});
+  const torch::Tensor x = leaf(values, torch::kFloat32), exact = leaf(values, torch::kFloat64);
+  const torch::Tensor weight = leaf(layer->weight, torch::kFloat64);
+  torch::Tensor got;
+  {
+    const CpuAutocast autocast;
+    got = convolve(layer, x);
+  }
+  got.backward(grad.to(got.scalar_type()));
+  const torch::Tensor want = torch::conv2d(exact, weight, {}, 1, 1);
+  want.backward(grad.to(torch::kFloat64));
+  EXPECT_EQ(got.scalar_type(), torch::kBFloat16);
+  EXPECT_LT(relative_error(got.detach(), want.detach()), kBf16);
+  EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+  if (kernels::available()) {  // sums of exact products in fp32; ATen rounds to bf16
+    EXPECT_LT(relative_error(layer->weight.grad(), weight.grad()), 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedConv,
+                         ::testing::Values(ConvCase{2, 3, 16, 32, 32}, ConvCase{5, 16, 16, 32, 32},
+                                           ConvCase{3, 32, 32, 16, 16}, ConvCase{40, 64, 64, 8, 8},
+                                           ConvCase{2, 20, 37, 7, 9}, ConvCase{1, 1, 1, 1, 1},
+                                           ConvCase{2, 48, 80, 5, 3}, ConvCase{1, 64, 64, 56, 56},
+                                           ConvCase{3, 128, 160, 4, 4}));
+
+TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
+  torch::nn::Conv2d layer = conv(16, 32, 3);
+  const torch::Tensor values = random({9, 16, 12, 12});
+  const int before = at::get_num_threads();
+  std::vector<torch::Tensor> grads;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    const torch::Tensor x = leaf(values, torch::kFloat32);
+    layer->zero_grad();
+    {
+      const CpuAutocast autocast;
+      convolve(layer, x).to(torch::kFloat32).square().sum().backward();
+    }
+    grads.push_back(torch::cat({x.grad().flatten(), layer->weight.grad().flatten()}));
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(torch::equal(grads[0], grads[1]));
+  EXPECT_TRUE(torch::equal(grads[0], grads[2]));
+}
+
+struct NormCase {
+  int64_t batch, channels, size;
+  bool residual, relu, training;
+};
+
+class FusedNorm : public ::testing::TestWithParam<NormCase> {};
+
+TEST_P(FusedNorm, AgreesWithItsDefinition) {
+  const NormCase& c = GetParam();
+  torch::manual_seed(c.channels);
+  torch::nn::BatchNorm2d norm(c.channels), plain(c.channels);
+  {
+    const torch::NoGradGuard no_grad;
+    norm->weight.normal_(1.0, 0.3);
+    norm->bias.normal_(0.0, 0.3);
+    norm->running_mean.normal_();
+    norm->running_var.uniform_(0.5, 2.0);
+    plain->to(torch::kFloat64);
+    for (const char* name : {"weight", "bias"}) {
+      plain->named_parameters()[name].copy_(norm->named_parameters()[name]);
+    }
+    for (const char* name : {"running_mean", "running_var"}) {
+      plain->named_buffers()[name].copy_(norm->named_buffers()[name]);
+    }
+  }
+  norm->train(c.training);
+  plain->train(c.training);
+  const torch::Tensor values =
+      (random({c.batch, c.channels, c.size, c.size}) + 20.0).to(torch::kBFloat16);  // far from 0
+  const torch::Tensor added = random(values.sizes()), grad = random(values.sizes());
+  const torch::Tensor x = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
+  torch::Tensor residual, exact_residual;
+  if (c.residual) {
+    residual = leaf(added, torch::kBFloat16);
+    exact_residual = leaf(added, torch::kFloat64);
+  }
+  torch::Tensor got;
+  {
+    const CpuAutocast autocast;
+    got = c.relu ? norm_relu(norm, x, residual) : add_norm(norm, x, residual);
+  }
+  got.backward(grad.to(got.scalar_type()));
+  torch::Tensor want = plain(exact);
+  if (c.residual) want = want + exact_residual;
+  // Where the sum is next to zero, rounding may put it on the other side.
+  if (c.relu) want = want * (got > 0);
+  want.backward(grad.to(torch::kFloat64));
+  EXPECT_LT(relative_error(got.detach(), want.detach()), kBf16);
+  EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+  EXPECT_LT(relative_error(norm->weight.grad(), plain->weight.grad()), kBf16);
+  EXPECT_LT(relative_error(norm->bias.grad(), plain->bias.grad()), kBf16);
+  EXPECT_LT(relative_error(norm->running_mean, plain->running_mean), 1e-5);
+  EXPECT_LT(relative_error(norm->running_var, plain->running_var), 1e-4);
+  EXPECT_TRUE(torch::equal(norm->num_batches_tracked, plain->num_batches_tracked));
+  if (c.residual) {
+    EXPECT_LT(relative_error(residual.grad(), exact_residual.grad()), kBf16);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedNorm,
+                         ::testing::Values(NormCase{8, 16, 12, false, true, true},
+                                           NormCase{8, 64, 7, true, true, true},
+                                           NormCase{3, 37, 5, true, false, true},
+                                           NormCase{4, 24, 9, false, false, true},
+                                           NormCase{4, 16, 6, true, true, false}));
+
+}  // namespace
+}  // namespace umbra::cnn

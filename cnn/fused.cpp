@@ -27,9 +27,27 @@ torch::Tensor empty_image(at::IntArrayRef shape, const torch::Tensor& like) {
 
 // --- 3 x 3 convolution -----------------------------------------------------------------------
 
+// What follows a convolution, for all images at once.
+struct After {
+  std::vector<float> scale, shift;
+  torch::Tensor residual;
+  bool relu = false;
+
+  kernels::Epilogue of_image(int64_t values_before) const {
+    kernels::Epilogue epilogue{nullptr, nullptr, nullptr, relu};
+    if (!scale.empty()) {
+      epilogue.scale = scale.data();
+      epilogue.shift = shift.data();
+    }
+    if (residual.defined()) epilogue.residual = bits(residual) + values_before;
+    return epilogue;
+  }
+};
+
 // One direction, over all images of x.
 torch::Tensor run_conv(const kernels::ConvShape& forward, bool backward,
-                       const torch::Tensor& weight, const torch::Tensor& x) {
+                       const torch::Tensor& weight, const torch::Tensor& x,
+                       const After& after = {}) {
   const kernels::ConvShape shape = backward ? kernels::backward_shape(forward) : forward;
   torch::Tensor packed = torch::empty({kernels::packed_weights_size(forward, backward)},
                                       x.options().dtype(torch::kBFloat16));
@@ -42,7 +60,8 @@ torch::Tensor run_conv(const kernels::ConvShape& forward, bool backward,
     const kernels::Scratch scratch(kernels::conv_scratch(shape));
     const kernels::Tiles tiles;
     for (int64_t i = begin; i < end; ++i) {
-      kernels::conv(shape, from + i * plane * shape.in, weights, to + i * plane * shape.out,
+      kernels::conv(shape, from + i * plane * shape.in, weights,
+                    after.of_image(i * plane * shape.out), to + i * plane * shape.out,
                     scratch.get());
     }
   });
@@ -108,26 +127,39 @@ bool is_plain_3x3(const torch::nn::Conv2d& conv) {
   const auto* padding = std::get_if<torch::ExpandingArray<2>>(&options.padding());
   return all(options.kernel_size(), 3) && all(options.stride(), 1) && all(options.dilation(), 1) &&
          padding && all(*padding, 1) && options.groups() == 1 && !options.bias() &&
-         std::holds_alternative<torch::enumtype::kZeros>(options.padding_mode());
+         std::holds_alternative<torch::enumtype::kZeros>(options.padding_mode()) &&
+         conv->weight.scalar_type() == torch::kFloat32;
 }
 
 // --- batch norm ------------------------------------------------------------------------------
 
-// Sums over the parts, in the order of the parts: {[channels], [channels]}.
-constexpr int64_t kParts = 16;
-using TwoSums = std::pair<torch::Tensor, torch::Tensor>;
+constexpr int64_t kParts = 16;  // of the pixels, for sums over them
 
-template <typename Work>
-TwoSums sum_parts(int64_t rows, int64_t channels, const Work& work) {
-  const torch::Tensor sums = torch::zeros({kParts, 2, channels});
-  float* to = sums.mutable_data_ptr<float>();
-  kernels::for_each_part(rows, kParts, [&](int64_t part, int64_t begin, int64_t end) {
-    float* sum = to + part * 2 * channels;
-    work(begin, end - begin, sum, sum + channels);
-  });
-  const torch::Tensor total = sums.to(torch::kFloat64).sum(0);
-  return {total[0], total[1]};
-}
+// Of each channel, two sums over all pixels.
+struct ChannelSums {
+  std::vector<double> first, second;
+
+  // work(begin, count, first, second) adds those of some pixels.
+  template <typename Work>
+  ChannelSums(int64_t rows, int64_t channels, const Work& work)
+      : first(channels), second(channels) {
+    std::vector<float> parts(kParts * 2 * channels);
+    kernels::for_each_part(rows, kParts, [&](int64_t part, int64_t begin, int64_t end) {
+      float* sums = parts.data() + part * 2 * channels;
+      work(begin, end - begin, sums, sums + channels);
+    });
+    for (int64_t part = 0; part < kParts; ++part) {
+      const float* sums = parts.data() + part * 2 * channels;
+      for (int64_t c = 0; c < channels; ++c) {
+        first[c] += sums[c];
+        second[c] += sums[channels + c];
+      }
+    }
+  }
+};
+
+const float* floats(const torch::Tensor& x) { return x.const_data_ptr<float>(); }
+float* floats(torch::Tensor& x) { return x.mutable_data_ptr<float>(); }
 
 struct NormArguments {
   torch::nn::BatchNorm2dImpl* norm;
@@ -142,22 +174,22 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
     RECORD_FUNCTION("umbra::batch_norm", std::vector<c10::IValue>());
     torch::nn::BatchNorm2dImpl& norm = *arguments.norm;
     const int64_t channels = x.size(1), rows = x.numel() / channels;
-    torch::Tensor mean = norm.running_mean, variance = norm.running_var;
-    if (norm.is_training()) std::tie(mean, variance) = measure(x, rows, channels, norm);
-    const torch::Tensor rstd =
-        (variance.to(torch::kFloat64) + norm.options.eps()).rsqrt().to(torch::kFloat32);
-    const torch::Tensor scale = gamma * rstd, shift = beta - mean * scale;
+    torch::Tensor mean = torch::empty({channels}), rstd = torch::empty({channels});
+    measure(x, rows, norm, mean, rstd);
+    std::vector<float> scale(channels), shift(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+      scale[c] = floats(gamma)[c] * floats(std::as_const(rstd))[c];
+      shift[c] = floats(beta)[c] - floats(std::as_const(mean))[c] * scale[c];
+    }
     torch::Tensor out = empty_image(x.sizes(), x);
     const bf16 *from = bits(x), *added = residual ? bits(*residual) : nullptr;
-    const float *factors = scale.const_data_ptr<float>(), *shifts = shift.const_data_ptr<float>();
     bf16* to = bits(out);
     kernels::for_each_part(rows, kParts, [&](int64_t, int64_t begin, int64_t end) {
       const int64_t at = begin * channels;
-      kernels::norm_apply(end - begin, channels, from + at, factors, shifts,
+      kernels::norm_apply(end - begin, channels, from + at, scale.data(), shift.data(),
                           added ? added + at : nullptr, arguments.relu, to + at);
     });
-    context->save_for_backward(
-        {x, arguments.relu ? out : torch::Tensor(), mean.clone(), rstd, gamma});
+    context->save_for_backward({x, arguments.relu ? out : torch::Tensor(), mean, rstd, gamma});
     context->saved_data["training"] = norm.is_training();
     context->saved_data["has_residual"] = residual.has_value();
     return out;
@@ -172,23 +204,25 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
     const int64_t channels = x.size(1), rows = x.numel() / channels;
     const bf16 *from = bits(x), *positive = out.defined() ? bits(out) : nullptr,
                *grad = bits(grad_out);
-    const float* means = mean.const_data_ptr<float>();
-    const auto [sum, product] =
-        sum_parts(rows, channels, [&](int64_t begin, int64_t count, float* s, float* p) {
-          const int64_t at = begin * channels;
-          kernels::norm_grad_sums(count, channels, from + at, positive ? positive + at : nullptr,
-                                  grad + at, means, s, p);
-        });
+    const ChannelSums sums(rows, channels, [&](int64_t begin, int64_t count, float* g, float* gx) {
+      const int64_t at = begin * channels;
+      kernels::norm_grad_sums(count, channels, from + at, positive ? positive + at : nullptr,
+                              grad + at, floats(mean), g, gx);
+    });
     // With batch statistics, what the gradient has of the constant and of x itself drops out.
     const bool training = context->saved_data["training"].toBool();
-    const torch::Tensor scale = gamma * rstd, zero = torch::zeros_like(scale);
-    const torch::Tensor shift =
-        training ? (sum / static_cast<double>(rows)).to(torch::kFloat32) : zero;
-    const torch::Tensor slope =
-        training ? (scale * rstd * rstd * product / static_cast<double>(rows)).to(torch::kFloat32)
-                 : zero;
-    const kernels::NormGrad factors{means, scale.const_data_ptr<float>(),
-                                    shift.const_data_ptr<float>(), slope.const_data_ptr<float>()};
+    const double share = training ? 1.0 / static_cast<double>(rows) : 0.0;
+    torch::Tensor grad_gamma = torch::empty({channels}), grad_beta = torch::empty({channels});
+    std::vector<float> scale(channels), shift(channels), slope(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+      const double inverse = floats(rstd)[c];
+      floats(grad_gamma)[c] = static_cast<float>(sums.second[c] * inverse);
+      floats(grad_beta)[c] = static_cast<float>(sums.first[c]);
+      scale[c] = static_cast<float>(floats(gamma)[c] * inverse);
+      shift[c] = static_cast<float>(sums.first[c] * share);
+      slope[c] = static_cast<float>(scale[c] * inverse * inverse * sums.second[c] * share);
+    }
+    const kernels::NormGrad factors{floats(mean), scale.data(), shift.data(), slope.data()};
     torch::Tensor grad_x = empty_image(x.sizes(), x), grad_residual;
     bf16 *to = bits(grad_x), *to_residual = nullptr;
     if (context->saved_data["has_residual"].toBool()) {
@@ -201,66 +235,97 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
                                grad + at, factors, to + at,
                                to_residual ? to_residual + at : nullptr);
     });
-    return {grad_x, grad_residual, (product * rstd).to(torch::kFloat32), sum.to(torch::kFloat32),
-            torch::Tensor()};
+    return {grad_x, grad_residual, grad_gamma, grad_beta, torch::Tensor()};
   }
 
  private:
-  // Mean and biased variance of the batch; moves the running ones.
-  static TwoSums measure(const torch::Tensor& x, int64_t rows, int64_t channels,
-                         torch::nn::BatchNorm2dImpl& norm) {
-    const torch::Tensor pivot = x.select(0, 0).select(1, 0).select(1, 0).to(torch::kFloat32);
+  // In training the batch's mean and 1 / standard deviation, which also move the running ones; else
+  // the running ones.
+  static void measure(const torch::Tensor& x, int64_t rows, torch::nn::BatchNorm2dImpl& norm,
+                      torch::Tensor& mean, torch::Tensor& rstd) {
+    const int64_t channels = x.size(1);
+    const double eps = norm.options.eps();
+    float *means = floats(mean), *rstds = floats(rstd);
+    float *running_mean = floats(norm.running_mean), *running_var = floats(norm.running_var);
+    if (!norm.is_training()) {
+      for (int64_t c = 0; c < channels; ++c) {
+        means[c] = running_mean[c];
+        rstds[c] = static_cast<float>(1.0 / std::sqrt(running_var[c] + eps));
+      }
+      return;
+    }
+    // Differences from a value of the channel, so that a large mean costs no precision.
+    const torch::Tensor pivot =
+        x.select(0, 0).select(1, 0).select(1, 0).to(torch::kFloat32).contiguous();
     const bf16* from = bits(x);
-    const float* center = pivot.const_data_ptr<float>();
-    auto [mean, squares] =
-        sum_parts(rows, channels, [&](int64_t begin, int64_t count, float* sum, float* square) {
-          kernels::norm_sums(count, channels, from + begin * channels, center, sum, square);
+    const ChannelSums sums(
+        rows, channels, [&](int64_t begin, int64_t count, float* sum, float* squares) {
+          kernels::norm_sums(count, channels, from + begin * channels, floats(pivot), sum, squares);
         });
     const auto count = static_cast<double>(rows);
-    mean /= count;
-    const torch::Tensor variance = (squares / count - mean * mean).clamp_min(0.0);
-    mean += pivot;
     const double momentum = *norm.options.momentum();
-    norm.running_mean.lerp_(mean.to(torch::kFloat32), momentum);
-    norm.running_var.lerp_((variance * (count / (count - 1.0))).to(torch::kFloat32), momentum);
+    for (int64_t c = 0; c < channels; ++c) {
+      const double away = sums.first[c] / count, center = floats(pivot)[c] + away;
+      const double spread = sums.second[c] / count - away * away;
+      const double variance = spread < 0.0 ? 0.0 : spread;  // hands on NaN
+      means[c] = static_cast<float>(center);
+      rstds[c] = static_cast<float>(1.0 / std::sqrt(variance + eps));
+      const double unbiased = variance * count / (count - 1.0);
+      running_mean[c] += static_cast<float>(momentum * (center - running_mean[c]));
+      running_var[c] += static_cast<float>(momentum * (unbiased - running_var[c]));
+    }
     norm.num_batches_tracked += 1;
-    return {mean.to(torch::kFloat32), variance.to(torch::kFloat32)};
   }
 };
 
-torch::Tensor fused_norm(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                         const torch::Tensor& residual, bool relu) {
-  const auto given = residual.defined() ? std::optional(kernel_input(residual)) : std::nullopt;
-  return FusedNorm::apply(kernel_input(x), given, norm->weight, norm->bias,
-                          NormArguments{norm.get(), relu});
+bool fits(const torch::nn::Conv2d& conv, const torch::Tensor& x) {
+  return kernels::autocast_to_bf16(x) && x.numel() > 0 && is_plain_3x3(conv);
 }
 
-bool can_fuse(const torch::nn::BatchNorm2d& norm, const torch::Tensor& x) {
+bool fits(const torch::nn::BatchNorm2d& norm, const torch::Tensor& x) {
   return kernels::autocast_to_bf16(x) && x.numel() > 0 && norm->options.affine() &&
-         norm->options.track_running_stats() && norm->options.momentum().has_value() &&
-         (!norm->is_training() || x.numel() > x.size(1));
+         norm->weight.scalar_type() == torch::kFloat32 && norm->options.track_running_stats() &&
+         norm->options.momentum().has_value() && (!norm->is_training() || x.numel() > x.size(1));
+}
+
+std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
+  return residual.defined() ? std::optional(kernel_input(residual)) : std::nullopt;
+}
+
+// With the statistics known, the norm is a scale and a shift of each channel.
+torch::Tensor frozen_conv_norm(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm,
+                               const torch::Tensor& x, const torch::Tensor& residual, bool relu) {
+  const int64_t channels = conv->options.out_channels();
+  After after{std::vector<float>(channels), std::vector<float>(channels),
+              kernel_residual(residual).value_or(torch::Tensor()), relu};
+  for (int64_t c = 0; c < channels; ++c) {
+    const double variance = floats(std::as_const(norm->running_var))[c] + norm->options.eps();
+    after.scale[c] =
+        static_cast<float>(floats(std::as_const(norm->weight))[c] / std::sqrt(variance));
+    after.shift[c] = floats(std::as_const(norm->bias))[c] -
+                     floats(std::as_const(norm->running_mean))[c] * after.scale[c];
+  }
+  const torch::Tensor image = kernel_input(x);
+  return run_conv(FusedConv::shape_of(image, conv->weight), /*backward=*/false,
+                  conv->weight.contiguous(), image, after);
 }
 
 }  // namespace
 
-torch::Tensor convolve(torch::nn::Conv2d& conv, const torch::Tensor& x) {
-  if (kernels::autocast_to_bf16(x) && x.numel() > 0 && is_plain_3x3(conv)) {
-    return FusedConv::apply(kernel_input(x), conv->weight);
+torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+                        const torch::Tensor& x, const torch::Tensor& residual, bool relu) {
+  const bool conv_fits = fits(conv, x), norm_fits = fits(norm, x);
+  if (conv_fits && norm_fits && !norm->is_training() && !at::GradMode::is_enabled()) {
+    return frozen_conv_norm(conv, norm, x, residual, relu);
   }
-  return conv(x);
-}
-
-torch::Tensor add_norm(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                       const torch::Tensor& residual) {
-  if (can_fuse(norm, x)) return fused_norm(norm, x, residual, /*relu=*/false);
-  const torch::Tensor normed = norm(x);
-  return residual.defined() ? normed + residual : normed;
-}
-
-torch::Tensor norm_relu(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                        const torch::Tensor& residual) {
-  if (can_fuse(norm, x)) return fused_norm(norm, x, residual, /*relu=*/true);
-  return torch::relu(add_norm(norm, x, residual));
+  const torch::Tensor y = conv_fits ? FusedConv::apply(kernel_input(x), conv->weight) : conv(x);
+  if (norm_fits) {
+    return FusedNorm::apply(kernel_input(y), kernel_residual(residual), norm->weight, norm->bias,
+                            NormArguments{norm.get(), relu});
+  }
+  torch::Tensor out = norm(y);
+  if (residual.defined()) out = out + residual;
+  return relu ? torch::relu(out) : out;
 }
 
 }  // namespace umbra::cnn

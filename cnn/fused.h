@@ -7,15 +7,15 @@
 
 namespace umbra::cnn {
 
-// Applies the convolution to x [B, C, H, W].
-torch::Tensor convolve(torch::nn::Conv2d& conv, const torch::Tensor& x);
+// norm(conv(x)) + residual, then ReLU with `relu`. x [B, C, H, W]; the residual may be undefined.
+// Without gradients and in evaluation, as a teacher runs, all of it is one pass.
+torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+                        const torch::Tensor& x, const torch::Tensor& residual = {},
+                        bool relu = false);
 
-// norm(x) + residual; the residual may be undefined.
-torch::Tensor add_norm(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                       const torch::Tensor& residual = {});
-
-// relu(norm(x) + residual).
-torch::Tensor norm_relu(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                        const torch::Tensor& residual = {});
+inline torch::Tensor conv_norm_relu(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+                                    const torch::Tensor& x, const torch::Tensor& residual = {}) {
+  return conv_norm(conv, norm, x, residual, /*relu=*/true);
+}
 
 }  // namespace umbra::cnn

@@ -11,11 +11,12 @@ using torch::nn::BatchNorm2d;
 class ResidualBlock : public Block {
  public:
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
-    const torch::Tensor y = convolutions(x), added = shortcut(x);
-    if (!ends_stage) return {"", norm_relu(last_norm, y, added), {}};
-    const torch::Tensor pre = add_norm(last_norm, y, added);
+    const torch::Tensor inner = before_last(x), added = shortcut(x);
+    if (!ends_stage) return {"", conv_norm_relu(last_conv, last_norm, inner, added), {}};
+    const torch::Tensor pre = conv_norm(last_conv, last_norm, inner, added);
     return {"", torch::relu(pre), pre};
   }
+  torch::nn::Conv2d last_conv{nullptr};
   BatchNorm2d last_norm{nullptr};
 
  protected:
@@ -37,7 +38,7 @@ class ResidualBlock : public Block {
     layers->push_back(BatchNorm2d(width));
     shortcut_ = layers;
   }
-  virtual torch::Tensor convolutions(const torch::Tensor& x) = 0;  // up to the last norm
+  virtual torch::Tensor before_last(const torch::Tensor& x) = 0;  // what last_conv is given
   // Last, so that names come in the references' order.
   void register_shortcut() {
     if (shortcut_) register_module(shortcut_name_, shortcut_);
@@ -64,17 +65,17 @@ class BasicBlock : public ResidualBlock {
       : ResidualBlock(in_width, width, stride, design) {
     conv1_ = register_module("conv1", conv(in_width, width, 3, stride));
     bn1_ = register_module("bn1", BatchNorm2d(width));
-    conv2_ = register_module("conv2", conv(width, width, 3));
+    last_conv = register_module("conv2", conv(width, width, 3));
     last_norm = register_module("bn2", BatchNorm2d(width));
     register_shortcut();
   }
 
  private:
-  torch::Tensor convolutions(const torch::Tensor& x) override {
-    return convolve(conv2_, norm_relu(bn1_, convolve(conv1_, x)));
+  torch::Tensor before_last(const torch::Tensor& x) override {
+    return conv_norm_relu(conv1_, bn1_, x);
   }
 
-  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
+  torch::nn::Conv2d conv1_{nullptr};
   BatchNorm2d bn1_{nullptr};
 };
 
@@ -87,18 +88,17 @@ class Bottleneck : public ResidualBlock {
     bn1_ = register_module("bn1", BatchNorm2d(inner));
     conv2_ = register_module("conv2", conv(inner, inner, 3, stride));
     bn2_ = register_module("bn2", BatchNorm2d(inner));
-    conv3_ = register_module("conv3", conv(inner, width, 1));
+    last_conv = register_module("conv3", conv(inner, width, 1));
     last_norm = register_module("bn3", BatchNorm2d(width));
     register_shortcut();
   }
 
  private:
-  torch::Tensor convolutions(const torch::Tensor& x) override {
-    const torch::Tensor inner = norm_relu(bn1_, convolve(conv1_, x));
-    return convolve(conv3_, norm_relu(bn2_, convolve(conv2_, inner)));
+  torch::Tensor before_last(const torch::Tensor& x) override {
+    return conv_norm_relu(conv2_, bn2_, conv_norm_relu(conv1_, bn1_, x));
   }
 
-  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr};
+  torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
   BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
 };
 
@@ -206,8 +206,8 @@ void ResNet::zero_init_residual() {
 
 CnnOutput ResNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = deep_conv1_ ? deep_conv1_->forward(images) : convolve(conv1_, images);
-  x = norm_relu(bn1_, x);
+  torch::Tensor x = deep_conv1_ ? torch::relu(bn1_(deep_conv1_->forward(images)))
+                                : conv_norm_relu(conv1_, bn1_, images);
   if (kind_ != ResNetKind::kCifar) x = torch::max_pool2d(x, 3, 2, 1);
   for (size_t i = 0; i < layers_.size(); ++i) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));

@@ -91,6 +91,16 @@ void add_block(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c,
   if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
 }
 
+__m512 finished(const Epilogue& epilogue, __m512 sum, int64_t channel, int64_t at,
+                __mmask16 lanes) {
+  if (epilogue.scale) {
+    sum = _mm512_fmadd_ps(sum, load(epilogue.scale + channel, lanes),
+                          load(epilogue.shift + channel, lanes));
+  }
+  if (epilogue.residual) sum = _mm512_add_ps(sum, load(epilogue.residual + at, lanes));
+  return epilogue.relu ? _mm512_max_ps(_mm512_setzero_ps(), sum) : sum;  // hands on NaN
+}
+
 // Images whose weight gradient is taken at a time, so that sums are long but stay in cache.
 int64_t chunk_of(const ConvShape& shape) {
   const int64_t images = 2048 / Frame(shape).pixels;
@@ -144,8 +154,8 @@ int64_t conv_scratch(const ConvShape& shape) {
   return kBlock * kBlock + padded(frame, 32) / 2;
 }
 
-void conv(const ConvShape& shape, const bf16* image, const bf16* packed, bf16* out,
-          float* scratch) {
+void conv(const ConvShape& shape, const bf16* image, const bf16* packed, const Epilogue& epilogue,
+          bf16* out, float* scratch) {
   const Frame f(shape);
   float* sums = scratch;  // [kBlock, kBlock]
   bf16* frame = reinterpret_cast<bf16*>(scratch + kBlock * kBlock);
@@ -173,11 +183,12 @@ void conv(const ConvShape& shape, const bf16* image, const bf16* packed, bf16* o
       const int64_t count = places - i < kBlock ? places - i : kBlock;
       for (int64_t r = 0; r < count; ++r) {
         if (x < shape.width) {
-          bf16* to = out + (y * shape.width + x) * shape.out + j;
+          const int64_t to = (y * shape.width + x) * shape.out;
           for (int64_t c = 0; c < (wide ? kBlock : kRows); c += 16) {
-            const int64_t left = shape.out - j - c;
-            _mm256_mask_storeu_epi16(to + c, lanes16(left),
-                                     narrow(_mm512_loadu_ps(sums + r * kBlock + c)));
+            const int64_t channel = j + c;
+            const __mmask16 lanes = lanes16(shape.out - channel);
+            const __m512 sum = _mm512_loadu_ps(sums + r * kBlock + c);
+            store(out + to + channel, lanes, finished(epilogue, sum, channel, to + channel, lanes));
           }
         }
         if (++x == f.pitch) {

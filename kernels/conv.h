@@ -21,9 +21,18 @@ ConvShape backward_shape(const ConvShape& shape);
 int64_t packed_weights_size(const ConvShape& shape, bool backward);  // in bf16
 void pack_weights(const ConvShape& shape, bool backward, const float* weights, bf16* packed);
 
+// What is done to the sums before they are rounded: sum * scale + shift + residual, at least 0 with
+// relu. Null pointers leave a part out; scale and shift come together.
+struct Epilogue {
+  const float *scale = nullptr, *shift = nullptr;  // of each channel
+  const bf16* residual = nullptr;                  // like the output
+  bool relu = false;
+};
+
 // One image. Scratch is aligned to 64 bytes; its sizes are in floats.
 int64_t conv_scratch(const ConvShape& shape);
-void conv(const ConvShape& shape, const bf16* image, const bf16* packed, bf16* out, float* scratch);
+void conv(const ConvShape& shape, const bf16* image, const bf16* packed, const Epilogue& epilogue,
+          bf16* out, float* scratch);
 
 // Adds the gradient of the weights by `images` images to sums [9, padded in, padded out], taps by
 // row and column.

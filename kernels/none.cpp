@@ -37,7 +37,9 @@ ConvShape backward_shape(const ConvShape&) { __builtin_trap(); }
 int64_t packed_weights_size(const ConvShape&, bool) { __builtin_trap(); }
 void pack_weights(const ConvShape&, bool, const float*, bf16*) { __builtin_trap(); }
 int64_t conv_scratch(const ConvShape&) { __builtin_trap(); }
-void conv(const ConvShape&, const bf16*, const bf16*, bf16*, float*) { __builtin_trap(); }
+void conv(const ConvShape&, const bf16*, const bf16*, const Epilogue&, bf16*, float*) {
+  __builtin_trap();
+}
 WeightSums weight_sums(const ConvShape&) { __builtin_trap(); }
 int64_t weight_gradient_scratch(const ConvShape&) { __builtin_trap(); }
 void weight_gradient(const ConvShape&, int64_t, const bf16*, const bf16*, float*, float*) {

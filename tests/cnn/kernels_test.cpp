@@ -38,6 +38,21 @@ class CpuAutocast {
   }
 };
 
+// A norm that changes nothing, and a convolution that does not.
+torch::nn::BatchNorm2d idle_norm(int64_t channels) {
+  torch::nn::BatchNorm2d norm(torch::nn::BatchNorm2dOptions(channels).eps(0.0));
+  norm->eval();
+  return norm;
+}
+
+torch::nn::Conv2d idle_conv(int64_t channels) {
+  torch::nn::Conv2d layer = conv(channels, channels, 3);
+  const torch::NoGradGuard no_grad;
+  layer->weight.zero_();
+  for (int64_t c = 0; c < channels; ++c) layer->weight[c][c][1][1] = 1.0;
+  return layer;
+}
+
 struct ConvCase {
   int64_t batch, in, out, height, width;
 };
@@ -48,6 +63,7 @@ TEST_P(FusedConv, AgreesWithItsDefinition) {
   const ConvCase& c = GetParam();
   torch::manual_seed(c.in * 100 + c.out);
   torch::nn::Conv2d layer = conv(c.in, c.out, 3);
+  torch::nn::BatchNorm2d norm = idle_norm(c.out);
   {
     const torch::NoGradGuard no_grad;
     layer->weight.copy_(random(layer->weight.sizes()));
@@ -59,7 +75,7 @@ TEST_P(FusedConv, AgreesWithItsDefinition) {
   torch::Tensor got;
   {
     const CpuAutocast autocast;
-    got = convolve(layer, x);
+    got = conv_norm(layer, norm, x);
   }
   got.backward(grad.to(got.scalar_type()));
   const torch::Tensor want = torch::conv2d(exact, weight, {}, 1, 1);
@@ -81,6 +97,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FusedConv,
 
 TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
   torch::nn::Conv2d layer = conv(16, 32, 3);
+  torch::nn::BatchNorm2d norm(32);
   const torch::Tensor values = random({9, 16, 12, 12});
   const int before = at::get_num_threads();
   std::vector<torch::Tensor> grads;
@@ -90,7 +107,7 @@ TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
     layer->zero_grad();
     {
       const CpuAutocast autocast;
-      convolve(layer, x).to(torch::kFloat32).square().sum().backward();
+      conv_norm_relu(layer, norm, x).to(torch::kFloat32).square().sum().backward();
     }
     grads.push_back(torch::cat({x.grad().flatten(), layer->weight.grad().flatten()}));
   }
@@ -110,6 +127,7 @@ TEST_P(FusedNorm, AgreesWithItsDefinition) {
   const NormCase& c = GetParam();
   torch::manual_seed(c.channels);
   torch::nn::BatchNorm2d norm(c.channels), plain(c.channels);
+  torch::nn::Conv2d same = idle_conv(c.channels);
   {
     const torch::NoGradGuard no_grad;
     norm->weight.normal_(1.0, 0.3);
@@ -138,7 +156,7 @@ TEST_P(FusedNorm, AgreesWithItsDefinition) {
   torch::Tensor got;
   {
     const CpuAutocast autocast;
-    got = c.relu ? norm_relu(norm, x, residual) : add_norm(norm, x, residual);
+    got = conv_norm(same, norm, x, residual, c.relu);
   }
   got.backward(grad.to(got.scalar_type()));
   torch::Tensor want = plain(exact);
@@ -164,6 +182,31 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FusedNorm,
                                            NormCase{3, 37, 5, true, false, true},
                                            NormCase{4, 24, 9, false, false, true},
                                            NormCase{4, 16, 6, true, true, false}));
+
+// What a teacher runs: one pass instead of two.
+TEST(FrozenConvNorm, AgreesWithTheSameInTwoPasses) {
+  torch::manual_seed(9);
+  torch::nn::Conv2d layer = conv(20, 40, 3);
+  torch::nn::BatchNorm2d norm(40);
+  {
+    const torch::NoGradGuard no_grad;
+    norm->weight.normal_();
+    norm->bias.normal_();
+    norm->running_mean.normal_();
+    norm->running_var.uniform_(0.5, 2.0);
+  }
+  norm->eval();
+  const torch::Tensor x = random({3, 20, 9, 11}), residual = random({3, 40, 9, 11});
+  for (const bool relu : {false, true}) {
+    for (const torch::Tensor& added : {torch::Tensor(), residual}) {
+      const CpuAutocast autocast;
+      const torch::Tensor two = conv_norm(layer, norm, x, added, relu).detach();
+      const torch::NoGradGuard no_grad;
+      const torch::Tensor one = conv_norm(layer, norm, x, added, relu);
+      EXPECT_LT(relative_error(one, two.to(torch::kFloat64)), kBf16);
+    }
+  }
+}
 
 }  // namespace
 }  // namespace umbra::cnn

@@ -161,6 +161,13 @@ struct ChannelSums {
 const float* floats(const torch::Tensor& x) { return x.const_data_ptr<float>(); }
 float* floats(torch::Tensor& x) { return x.mutable_data_ptr<float>(); }
 
+// A batch norm whose statistics are known, on one channel: x * scale + shift.
+void set_scale_and_shift(double rstd, float mean, float gamma, float beta, float& scale,
+                         float& shift) {
+  scale = static_cast<float>(gamma * rstd);
+  shift = beta - mean * scale;
+}
+
 struct NormArguments {
   torch::nn::BatchNorm2dImpl* norm;
   bool relu;
@@ -178,8 +185,8 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
     measure(x, rows, norm, mean, rstd);
     std::vector<float> scale(channels), shift(channels);
     for (int64_t c = 0; c < channels; ++c) {
-      scale[c] = floats(gamma)[c] * floats(std::as_const(rstd))[c];
-      shift[c] = floats(beta)[c] - floats(std::as_const(mean))[c] * scale[c];
+      set_scale_and_shift(floats(rstd)[c], floats(mean)[c], floats(gamma)[c], floats(beta)[c],
+                          scale[c], shift[c]);
     }
     torch::Tensor out = empty_image(x.sizes(), x);
     const bf16 *from = bits(x), *added = residual ? bits(*residual) : nullptr;
@@ -299,11 +306,10 @@ torch::Tensor frozen_conv_norm(const torch::nn::Conv2d& conv, const torch::nn::B
   After after{std::vector<float>(channels), std::vector<float>(channels),
               kernel_residual(residual).value_or(torch::Tensor()), relu};
   for (int64_t c = 0; c < channels; ++c) {
-    const double variance = floats(std::as_const(norm->running_var))[c] + norm->options.eps();
-    after.scale[c] =
-        static_cast<float>(floats(std::as_const(norm->weight))[c] / std::sqrt(variance));
-    after.shift[c] = floats(std::as_const(norm->bias))[c] -
-                     floats(std::as_const(norm->running_mean))[c] * after.scale[c];
+    const double variance = floats(norm->running_var)[c] + norm->options.eps();
+    set_scale_and_shift(1.0 / std::sqrt(variance), floats(norm->running_mean)[c],
+                        floats(norm->weight)[c], floats(norm->bias)[c], after.scale[c],
+                        after.shift[c]);
   }
   const torch::Tensor image = kernel_input(x);
   return run_conv(FusedConv::shape_of(image, conv->weight), /*backward=*/false,

@@ -48,50 +48,80 @@ inline void store(bf16* to, __mmask16 lanes, __m512 x) {
   _mm256_mask_storeu_epi16(to, lanes, narrow(x));
 }
 
-// One block of C = A B: R x C tiles, R and C 1 or 2. lda in bf16, ldb in pairs, ldc in floats.
+// A block of R x C tiles of sums, R and C 1 or 2, is in the tiles 0 to 3 while it is worked on.
+// Strides are in bf16 for A, in pairs for B, in floats for the sums.
 template <int R, int C>
-inline void multiply_block(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c,
-                           int64_t ldc, int64_t depth) {
-  _tile_zero(0);
-  if constexpr (C > 1) _tile_zero(1);
-  if constexpr (R > 1) _tile_zero(2);
-  if constexpr (R > 1 && C > 1) _tile_zero(3);
-  for (int64_t k = 0; k < depth; k += kDepth) {
-    const bf16* pairs = b + k * ldb;
-    _tile_loadd(4, a + k, 2 * lda);
-    if constexpr (R > 1) _tile_loadd(5, a + kRows * lda + k, 2 * lda);
-    _tile_loadd(6, pairs, 4 * ldb);
-    if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * ldb);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
+struct Block {
+  static void zero() {
+    _tile_zero(0);
+    if constexpr (C > 1) _tile_zero(1);
+    if constexpr (R > 1) _tile_zero(2);
+    if constexpr (R > 1 && C > 1) _tile_zero(3);
   }
-  _tile_stored(0, c, 4 * ldc);
-  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * ldc);
-  if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
-  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
+  static void load(const float* c, int64_t ldc) {
+    _tile_loadd(0, c, 4 * ldc);
+    if constexpr (C > 1) _tile_loadd(1, c + kRows, 4 * ldc);
+    if constexpr (R > 1) _tile_loadd(2, c + kRows * ldc, 4 * ldc);
+    if constexpr (R > 1 && C > 1) _tile_loadd(3, c + kRows * ldc + kRows, 4 * ldc);
+  }
+  static void store(float* c, int64_t ldc) {
+    _tile_stored(0, c, 4 * ldc);
+    if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * ldc);
+    if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
+    if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
+  }
+  // Adds A B.
+  static void add(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, int64_t depth) {
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const bf16* pairs = b + k * ldb;
+      _tile_loadd(4, a + k, 2 * lda);
+      if constexpr (R > 1) _tile_loadd(5, a + kRows * lda + k, 2 * lda);
+      _tile_loadd(6, pairs, 4 * ldb);
+      if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * ldb);
+      _tile_dpbf16ps(0, 4, 6);
+      if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+};
+
+// Calls work(block) with the block for what is left of the rows and columns.
+template <typename Work>
+inline void with_block(int64_t rows, int64_t columns, const Work& work) {
+  const bool high = rows > kRows, wide = columns > kRows;
+  if (high && wide) {
+    work(Block<2, 2>());
+  } else if (high) {
+    work(Block<2, 1>());
+  } else if (wide) {
+    work(Block<1, 2>());
+  } else {
+    work(Block<1, 1>());
+  }
 }
 
-// C [rows, columns] = A [rows, depth] B, B paired: [depth / 2, columns, 2].
+// What GCC does not know: that tiles are loaded from memory.
+inline void memory_is_read() { asm volatile("" ::: "memory"); }
+
+// C [rows, columns] = A [rows, depth] B, or C += A B. B is paired: [depth / 2, columns, 2].
+enum class Sums { kNew, kGoOn };
+template <Sums kSums = Sums::kNew>
 inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
                      const bf16* b, int64_t ldb, float* c, int64_t ldc) {
-  asm volatile("" ::: "memory");  // GCC does not know that tiles are loaded from memory
+  memory_is_read();
   for (int64_t j = 0; j < columns; j += 2 * kRows) {
-    const bool wide = columns - j > kRows;
     for (int64_t i = 0; i < rows; i += 2 * kRows) {
-      const bool high = rows - i > kRows;
-      const bf16 *from_a = a + i * lda, *from_b = b + 2 * j;
       float* to = c + i * ldc + j;
-      if (high && wide) {
-        multiply_block<2, 2>(from_a, lda, from_b, ldb, to, ldc, depth);
-      } else if (high) {
-        multiply_block<2, 1>(from_a, lda, from_b, ldb, to, ldc, depth);
-      } else if (wide) {
-        multiply_block<1, 2>(from_a, lda, from_b, ldb, to, ldc, depth);
-      } else {
-        multiply_block<1, 1>(from_a, lda, from_b, ldb, to, ldc, depth);
-      }
+      with_block(rows - i, columns - j, [&](auto block) {
+        if constexpr (kSums == Sums::kNew) {
+          block.zero();
+        } else {
+          block.load(to, ldc);
+        }
+        block.add(a + i * lda, lda, b + 2 * j, ldb, depth);
+        block.store(to, ldc);
+      });
     }
   }
 }

@@ -39,58 +39,6 @@ void fill_frame(const ConvShape& shape, int64_t channels, const bf16* image, bf1
   zero(frame + (shape.height + 1) * pitch + channels, pitch - channels);
 }
 
-// One block of outputs: R x C tiles, summed over the three rows of taps.
-template <int R, int C>
-void conv_block(const bf16* a, int64_t stride, int64_t row, const bf16* b, int64_t columns,
-                int64_t depth, float* c) {
-  _tile_zero(0);
-  if constexpr (C > 1) _tile_zero(1);
-  if constexpr (R > 1) _tile_zero(2);
-  if constexpr (R > 1 && C > 1) _tile_zero(3);
-  for (int tap_row = 0; tap_row < 3; ++tap_row, a += row, b += depth * columns) {
-    for (int64_t k = 0; k < depth; k += kDepth) {
-      const bf16* pairs = b + k * columns;
-      _tile_loadd(4, a + k, 2 * stride);
-      if constexpr (R > 1) _tile_loadd(5, a + kRows * stride + k, 2 * stride);
-      _tile_loadd(6, pairs, 4 * columns);
-      if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * columns);
-      _tile_dpbf16ps(0, 4, 6);
-      if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
-      if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
-      if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
-    }
-  }
-  _tile_stored(0, c, 4 * kBlock);
-  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * kBlock);
-  if constexpr (R > 1) _tile_stored(2, c + kRows * kBlock, 4 * kBlock);
-  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * kBlock + kRows, 4 * kBlock);
-}
-
-// sums += A B: R x C tiles.
-template <int R, int C>
-void add_block(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c, int64_t ldc,
-               int64_t depth) {
-  _tile_loadd(0, c, 4 * ldc);
-  if constexpr (C > 1) _tile_loadd(1, c + kRows, 4 * ldc);
-  if constexpr (R > 1) _tile_loadd(2, c + kRows * ldc, 4 * ldc);
-  if constexpr (R > 1 && C > 1) _tile_loadd(3, c + kRows * ldc + kRows, 4 * ldc);
-  for (int64_t k = 0; k < depth; k += kDepth) {
-    const bf16* pairs = b + k * ldb;
-    _tile_loadd(4, a + k, 2 * lda);
-    if constexpr (R > 1) _tile_loadd(5, a + kRows * lda + k, 2 * lda);
-    _tile_loadd(6, pairs, 4 * ldb);
-    if constexpr (C > 1) _tile_loadd(7, pairs + 2 * kRows, 4 * ldb);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (C > 1) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (R > 1) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (R > 1 && C > 1) _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_stored(0, c, 4 * ldc);
-  if constexpr (C > 1) _tile_stored(1, c + kRows, 4 * ldc);
-  if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
-  if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
-}
-
 __m512 finished(const Epilogue& epilogue, __m512 sum, int64_t channel, int64_t at,
                 __mmask16 lanes) {
   if (epilogue.scale) {
@@ -163,28 +111,23 @@ void conv(const ConvShape& shape, const bf16* image, const bf16* packed, const E
   zero(frame + f.pixels * shape.in, frame_slack(shape));
   const int64_t depth = run_depth(shape), columns = padded(shape.out, kRows);
   const int64_t places = shape.height * f.pitch, row = f.pitch * shape.in;
-  asm volatile("" ::: "memory");  // GCC does not know that tiles are loaded from memory
+  memory_is_read();
   for (int64_t j = 0; j < columns; j += kBlock) {
-    const bool wide = columns - j > kRows;
-    const bf16* b = packed + 2 * j;
     int64_t x = 0, y = 0;
     for (int64_t i = 0; i < places; i += kBlock) {
-      const bool high = places - i > kRows;
-      const bf16* a = frame + i * shape.in;
-      if (high && wide) {
-        conv_block<2, 2>(a, shape.in, row, b, columns, depth, sums);
-      } else if (high) {
-        conv_block<2, 1>(a, shape.in, row, b, columns, depth, sums);
-      } else if (wide) {
-        conv_block<1, 2>(a, shape.in, row, b, columns, depth, sums);
-      } else {
-        conv_block<1, 1>(a, shape.in, row, b, columns, depth, sums);
-      }
+      with_block(places - i, columns - j, [&](auto block) {
+        block.zero();
+        for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
+          block.add(frame + i * shape.in + tap_row * row, shape.in,
+                    packed + tap_row * depth * columns + 2 * j, columns, depth);
+        }
+        block.store(sums, kBlock);
+      });
       const int64_t count = places - i < kBlock ? places - i : kBlock;
       for (int64_t r = 0; r < count; ++r) {
         if (x < shape.width) {
           const int64_t to = (y * shape.width + x) * shape.out;
-          for (int64_t c = 0; c < (wide ? kBlock : kRows); c += 16) {
+          for (int64_t c = 0; c < kBlock && j + c < columns; c += 16) {
             const int64_t channel = j + c;
             const __mmask16 lanes = lanes16(shape.out - channel);
             const __m512 sum = _mm512_loadu_ps(sums + r * kBlock + c);
@@ -243,28 +186,10 @@ void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
       }
     }
     pack_pairs(frames, shape.out, filled, shape.out, grad_paired, depth, size.out);
-    asm volatile("" ::: "memory");
     for (int64_t tap = 0; tap < 9; ++tap) {
-      const bf16* shifted = by_channel + tap / 3 * f.pitch + tap % 3;
-      float* to = sums + tap * size.in * size.out;
-      for (int64_t i = 0; i < size.in; i += kBlock) {
-        const bool high = size.in - i > kRows;
-        const bf16* a = shifted + i * size.shifted;
-        for (int64_t j = 0; j < size.out; j += kBlock) {
-          const bool wide = size.out - j > kRows;
-          const bf16* b = grad_paired + 2 * j;
-          float* c = to + i * size.out + j;
-          if (high && wide) {
-            add_block<2, 2>(a, size.shifted, b, size.out, c, size.out, depth);
-          } else if (high) {
-            add_block<2, 1>(a, size.shifted, b, size.out, c, size.out, depth);
-          } else if (wide) {
-            add_block<1, 2>(a, size.shifted, b, size.out, c, size.out, depth);
-          } else {
-            add_block<1, 1>(a, size.shifted, b, size.out, c, size.out, depth);
-          }
-        }
-      }
+      multiply<Sums::kGoOn>(size.in, size.out, depth, by_channel + tap / 3 * f.pitch + tap % 3,
+                            size.shifted, grad_paired, size.out, sums + tap * size.in * size.out,
+                            size.out);
     }
   }
 }

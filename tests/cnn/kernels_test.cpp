@@ -1,42 +1,21 @@
 // The fused convolutions and batch norms against ATen's own in fp64: results and gradients.
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include "cnn/fused.h"
 #include "cnn/layers.h"
 #include "kernels/support.h"
+#include "tests/fused.h"
 
 namespace umbra::cnn {
 namespace {
 
-constexpr double kBf16 = 1.0 / 256;  // half a unit in the last place, relative
+using test::CpuAutocast;
+using test::kBf16;
+using test::leaf;
+using test::relative_error;
 
-double relative_error(const torch::Tensor& got, const torch::Tensor& want) {
-  const double size = std::max(want.norm().item<double>(), 1e-6);
-  return (got.to(torch::kFloat64) - want).norm().item<double>() / size;
-}
-
-// Values that bf16 can hold, so that both sides start from the same numbers.
-torch::Tensor random(at::IntArrayRef shape) {
-  return torch::randn(shape).to(torch::kBFloat16).to(torch::kFloat32);
-}
-
-torch::Tensor leaf(const torch::Tensor& x, torch::ScalarType type) {
-  return x.to(type).detach().clone().requires_grad_();
-}
-
-class CpuAutocast {
- public:
-  CpuAutocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  }
-  ~CpuAutocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    at::autocast::clear_cache();
-  }
-};
+torch::Tensor random(at::IntArrayRef shape) { return test::random_bf16(shape).to(torch::kFloat32); }
 
 // A norm that changes nothing, and a convolution that does not.
 torch::nn::BatchNorm2d idle_norm(int64_t channels) {

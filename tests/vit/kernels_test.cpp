@@ -2,29 +2,19 @@
 #include "vit/fused.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include "kernels/support.h"
+#include "tests/fused.h"
 
 namespace umbra::vit {
 namespace {
 
-constexpr double kBf16 = 1.0 / 256;  // half a unit in the last place, relative
-
-double relative_error(const torch::Tensor& got, const torch::Tensor& want) {
-  const double size = std::max(want.norm().item<double>(), 1e-6);  // some are zero in truth
-  return (got.to(torch::kFloat64) - want).norm().item<double>() / size;
-}
-
-// Values that bf16 can hold, so that both sides start from the same numbers.
-torch::Tensor random(at::IntArrayRef shape, double scale = 1.0) {
-  return (torch::randn(shape) * scale).to(torch::kBFloat16);
-}
-
-torch::Tensor leaf(const torch::Tensor& x, torch::ScalarType type) {
-  return x.to(type).detach().clone().requires_grad_();
-}
+using test::CpuAutocast;
+using test::kBf16;
+using test::leaf;
+using test::random_bf16;
+using test::relative_error;
 
 torch::Tensor plain_attention(const torch::Tensor& qkv, int64_t heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), dim = qkv.size(2) / 3;
@@ -44,8 +34,8 @@ class FusedAttention : public ::testing::TestWithParam<Case> {};
 TEST_P(FusedAttention, AgreesWithItsDefinition) {
   const Case& c = GetParam();
   torch::manual_seed(c.tokens * 100 + c.dim);
-  const torch::Tensor values = random({c.batch, c.tokens, 3 * c.heads * c.dim}, 1.5);
-  const torch::Tensor grad = random({c.batch, c.tokens, c.heads * c.dim});
+  const torch::Tensor values = random_bf16({c.batch, c.tokens, 3 * c.heads * c.dim}, 1.5);
+  const torch::Tensor grad = random_bf16({c.batch, c.tokens, c.heads * c.dim});
   const torch::Tensor exact = leaf(values, torch::kFloat64), ours = leaf(values, torch::kBFloat16);
   const torch::Tensor want = plain_attention(exact, c.heads);
   want.backward(grad.to(torch::kFloat64));
@@ -70,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FusedAttention,
 // Scores of some hundreds, where exp() overflows unless the largest is taken away first.
 TEST(FusedAttention, StandsLargeScores) {
   torch::manual_seed(1);
-  const torch::Tensor values = random({1, 40, 3 * 32}, 12.0);
+  const torch::Tensor values = random_bf16({1, 40, 3 * 32}, 12.0);
   const torch::Tensor ours = leaf(values, torch::kBFloat16);
   const torch::Tensor want = plain_attention(values.to(torch::kFloat64), 1);
   const torch::Tensor got = attention(ours, 1, 0.0);
@@ -82,20 +72,20 @@ TEST(FusedAttention, StandsLargeScores) {
 // Each query is against all keys, so its true weights come from scores far below zero.
 TEST(FusedAttention, StandsScoresFarBelowZero) {
   torch::manual_seed(4);
-  const torch::Tensor one = random({1, 1, 32}).abs() + 1.0;
-  const torch::Tensor noise = random({1, 17, 32}, 0.1), v = random({1, 17, 32});
+  const torch::Tensor one = random_bf16({1, 1, 32}).abs() + 1.0;
+  const torch::Tensor noise = random_bf16({1, 17, 32}, 0.1), v = random_bf16({1, 17, 32});
   const torch::Tensor values =
       torch::cat({(one * -40.0).expand({1, 17, 32}) + noise, one + noise, v}, 2)
           .to(torch::kBFloat16);
   const torch::Tensor ours = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
-  const torch::Tensor grad = random({1, 17, 32});
+  const torch::Tensor grad = random_bf16({1, 17, 32});
   attention(ours, 1, 0.0).backward(grad);
   plain_attention(exact, 1).backward(grad.to(torch::kFloat64));
   EXPECT_LT(relative_error(ours.grad(), exact.grad()), 3 * kBf16);
 }
 
 TEST(FusedAttention, HandsOnWhatIsNoNumber) {
-  torch::Tensor values = random({1, 20, 3 * 32});
+  torch::Tensor values = random_bf16({1, 20, 3 * 32});
   values[0][7][32 + 3] = NAN;  // of a key: every query sees it
   const torch::Tensor x = leaf(values, torch::kBFloat16), out = attention(x, 1, 0.0);
   EXPECT_TRUE(out.isnan().all().item<bool>());
@@ -104,7 +94,7 @@ TEST(FusedAttention, HandsOnWhatIsNoNumber) {
 }
 
 TEST(FusedAttention, GivesTheSameBitsWithAnyNumberOfThreads) {
-  const torch::Tensor values = random({4, 50, 3 * 64});
+  const torch::Tensor values = random_bf16({4, 50, 3 * 64});
   const int before = at::get_num_threads();
   std::vector<torch::Tensor> grads;
   for (const int threads : {1, 2, 3}) {
@@ -117,18 +107,6 @@ TEST(FusedAttention, GivesTheSameBitsWithAnyNumberOfThreads) {
   EXPECT_TRUE(torch::equal(grads[0], grads[1]));
   EXPECT_TRUE(torch::equal(grads[0], grads[2]));
 }
-
-class CpuAutocast {
- public:
-  CpuAutocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  }
-  ~CpuAutocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    at::autocast::clear_cache();
-  }
-};
 
 struct NormCase {
   int64_t batch, tokens, dim;
@@ -146,9 +124,9 @@ TEST_P(FusedAddNorm, AgreesWithItsDefinition) {
     norm->weight.normal_(1.0, 0.3);
     norm->bias.normal_(0.0, 0.3);
   }
-  const torch::Tensor x0 = random({c.batch, c.tokens, c.dim}, 2.0).to(torch::kFloat32) + 0.5;
-  const torch::Tensor change0 = random({c.batch, c.tokens, c.dim});
-  const torch::Tensor grad_sum = torch::randn(x0.sizes()), grad_out = random(x0.sizes());
+  const torch::Tensor x0 = random_bf16({c.batch, c.tokens, c.dim}, 2.0).to(torch::kFloat32) + 0.5;
+  const torch::Tensor change0 = random_bf16({c.batch, c.tokens, c.dim});
+  const torch::Tensor grad_sum = torch::randn(x0.sizes()), grad_out = random_bf16(x0.sizes());
   torch::Tensor keep;
   if (c.keep) keep = torch::tensor({0.0f, 1.25f, 1.25f}).narrow(0, 0, c.batch);
 
@@ -190,9 +168,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FusedAddNorm,
 
 TEST(FusedGelu, AgreesWithItsDefinition) {
   torch::manual_seed(2);
-  const torch::Tensor values = torch::cat({random({100'003}, 2.0), random({50}, 30.0)});
+  const torch::Tensor values = torch::cat({random_bf16({100'003}, 2.0), random_bf16({50}, 30.0)});
   const torch::Tensor ours = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
-  const torch::Tensor grad = random(values.sizes());
+  const torch::Tensor grad = random_bf16(values.sizes());
   const torch::Tensor got = vit::gelu(ours), want = torch::gelu(exact);
   got.backward(grad);
   want.backward(grad.to(torch::kFloat64));

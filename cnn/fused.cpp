@@ -11,6 +11,7 @@ namespace {
 
 using kernels::bf16;
 using kernels::bits;
+using kernels::Direction;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -25,7 +26,7 @@ torch::Tensor empty_image(at::IntArrayRef shape, const torch::Tensor& like) {
   return torch::empty(shape, like.options().dtype(torch::kBFloat16), kChannelsLast);
 }
 
-// --- 3 x 3 convolution -----------------------------------------------------------------------
+// --- convolution -----------------------------------------------------------------------------
 
 // What follows a convolution, for all images at once.
 struct After {
@@ -45,24 +46,26 @@ struct After {
 };
 
 // One direction, over all images of x.
-torch::Tensor run_conv(const kernels::ConvShape& forward, bool backward,
+torch::Tensor run_conv(const kernels::ConvShape& shape, Direction direction,
                        const torch::Tensor& weight, const torch::Tensor& x,
                        const After& after = {}) {
-  const kernels::ConvShape shape = backward ? kernels::backward_shape(forward) : forward;
-  torch::Tensor packed = torch::empty({kernels::packed_weights_size(forward, backward)},
+  torch::Tensor packed = torch::empty({kernels::packed_weights_size(shape, direction)},
                                       x.options().dtype(torch::kBFloat16));
-  kernels::pack_weights(forward, backward, weight.const_data_ptr<float>(), bits(packed));
-  torch::Tensor out = empty_image({x.size(0), shape.out, shape.height, shape.width}, x);
-  const int64_t plane = shape.height * shape.width;
+  kernels::pack_weights(shape, direction, weight.const_data_ptr<float>(), bits(packed));
+  const bool forward = direction == Direction::kForward;
+  const int64_t images = x.size(0), from_values = forward ? shape.in_values() : shape.out_values(),
+                to_values = forward ? shape.out_values() : shape.in_values();
+  torch::Tensor out =
+      forward ? empty_image({images, shape.out, shape.out_height(), shape.out_width()}, x)
+              : empty_image({images, shape.in, shape.height, shape.width}, x);
   const bf16 *from = bits(x), *weights = bits(std::as_const(packed));
   bf16* to = bits(out);
-  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
-    const kernels::Scratch scratch(kernels::conv_scratch(shape));
+  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+    const kernels::Scratch scratch(kernels::conv_scratch(shape, direction));
     const kernels::Tiles tiles;
     for (int64_t i = begin; i < end; ++i) {
-      kernels::conv(shape, from + i * plane * shape.in, weights,
-                    after.of_image(i * plane * shape.out), to + i * plane * shape.out,
-                    scratch.get());
+      kernels::conv(shape, direction, from + i * from_values, weights,
+                    after.of_image(i * to_values), to + i * to_values, scratch.get());
     }
   });
   return out;
@@ -71,37 +74,39 @@ torch::Tensor run_conv(const kernels::ConvShape& forward, bool backward,
 torch::Tensor weight_gradient(const kernels::ConvShape& shape, const torch::Tensor& x,
                               const torch::Tensor& grad_out) {
   const kernels::WeightSums layout = kernels::weight_sums(shape);
-  const int64_t plane = shape.height * shape.width;
   // More parts need more memory, fewer keep fewer threads busy.
   const int64_t parts = std::clamp<int64_t>((1 << 20) / layout.size(), 4, 16);
   torch::Tensor sums =
-      torch::zeros({parts, 3, 3, layout.in, layout.out}, x.options().dtype(torch::kFloat32));
+      torch::zeros({parts, layout.taps, layout.in, layout.out}, x.options().dtype(torch::kFloat32));
   const bf16 *from = bits(x), *grad = bits(grad_out);
   float* to = sums.mutable_data_ptr<float>();
   kernels::for_each_part(x.size(0), parts, [&](int64_t part, int64_t begin, int64_t end) {
     const kernels::Scratch scratch(kernels::weight_gradient_scratch(shape));
     const kernels::Tiles tiles;
-    kernels::weight_gradient(shape, end - begin, from + begin * plane * shape.in,
-                             grad + begin * plane * shape.out, to + part * layout.size(),
+    kernels::weight_gradient(shape, end - begin, from + begin * shape.in_values(),
+                             grad + begin * shape.out_values(), to + part * layout.size(),
                              scratch.get());
   });
   return kernels::add_parts(sums)
-      .narrow(2, 0, shape.in)
-      .narrow(3, 0, shape.out)
-      .permute({3, 2, 0, 1})
-      .contiguous();
+      .narrow(1, 0, shape.in)
+      .narrow(2, 0, shape.out)
+      .permute({2, 1, 0})
+      .contiguous()
+      .view({shape.out, shape.in, shape.size, shape.size});
 }
 
 struct FusedConv : torch::autograd::Function<FusedConv> {
-  static kernels::ConvShape shape_of(const torch::Tensor& x, const torch::Tensor& weight) {
-    return {x.size(2), x.size(3), x.size(1), weight.size(0)};
+  static kernels::ConvShape shape_of(const torch::Tensor& x, const torch::Tensor& weight,
+                                     int64_t stride) {
+    return {x.size(2), x.size(3), x.size(1), weight.size(0), weight.size(2), stride};
   }
 
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
-                               const torch::Tensor& weight) {
+                               const torch::Tensor& weight, int64_t stride) {
     RECORD_FUNCTION("umbra::conv", std::vector<c10::IValue>());
     context->save_for_backward({x, weight});
-    return run_conv(shape_of(x, weight), /*backward=*/false, weight.contiguous(), x);
+    context->saved_data["stride"] = stride;
+    return run_conv(shape_of(x, weight, stride), Direction::kForward, weight.contiguous(), x);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -109,24 +114,30 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &x = saved[0], &weight = saved[1];
     const torch::Tensor grad_out = kernel_input(grads[0]);
-    const kernels::ConvShape shape = shape_of(x, weight);
+    const kernels::ConvShape shape = shape_of(x, weight, context->saved_data["stride"].toInt());
     torch::Tensor grad_x, grad_weight;
     if (context->needs_input_grad(0)) {
-      grad_x = run_conv(shape, /*backward=*/true, weight.contiguous(), grad_out);
+      grad_x = run_conv(shape, Direction::kBackward, weight.contiguous(), grad_out);
     }
     if (context->needs_input_grad(1)) grad_weight = weight_gradient(shape, x, grad_out);
-    return {grad_x, grad_weight};
+    return {grad_x, grad_weight, torch::Tensor()};
   }
 };
 
-bool is_plain_3x3(const torch::nn::Conv2d& conv) {
+int64_t stride_of(const torch::nn::Conv2d& conv) { return conv->options.stride()->at(0); }
+
+// What the kernels can: see kernels/conv.h.
+bool has_kernel(const torch::nn::Conv2d& conv) {
   const auto& options = conv->options;
   const auto all = [](const auto& sizes, int64_t value) {
     return sizes->at(0) == value && sizes->at(1) == value;
   };
+  const int64_t size = options.kernel_size()->at(0), stride = stride_of(conv);
   const auto* padding = std::get_if<torch::ExpandingArray<2>>(&options.padding());
-  return all(options.kernel_size(), 3) && all(options.stride(), 1) && all(options.dilation(), 1) &&
-         padding && all(*padding, 1) && options.groups() == 1 && !options.bias() &&
+  return (size == 1 || size == 3) && (stride == 1 || stride == 2) &&
+         all(options.kernel_size(), size) && all(options.stride(), stride) &&
+         all(options.dilation(), 1) && padding && all(*padding, size / 2) &&
+         options.groups() == 1 && !options.bias() &&
          std::holds_alternative<torch::enumtype::kZeros>(options.padding_mode()) &&
          conv->weight.scalar_type() == torch::kFloat32;
 }
@@ -286,7 +297,7 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
 };
 
 bool fits(const torch::nn::Conv2d& conv, const torch::Tensor& x) {
-  return kernels::autocast_to_bf16(x) && x.numel() > 0 && is_plain_3x3(conv);
+  return kernels::autocast_to_bf16(x) && x.numel() > 0 && has_kernel(conv);
 }
 
 bool fits(const torch::nn::BatchNorm2d& norm, const torch::Tensor& x) {
@@ -312,7 +323,7 @@ torch::Tensor frozen_conv_norm(const torch::nn::Conv2d& conv, const torch::nn::B
                         after.shift[c]);
   }
   const torch::Tensor image = kernel_input(x);
-  return run_conv(FusedConv::shape_of(image, conv->weight), /*backward=*/false,
+  return run_conv(FusedConv::shape_of(image, conv->weight, stride_of(conv)), Direction::kForward,
                   conv->weight.contiguous(), image, after);
 }
 
@@ -324,7 +335,8 @@ torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
   if (conv_fits && norm_fits && !norm->is_training() && !at::GradMode::is_enabled()) {
     return frozen_conv_norm(conv, norm, x, residual, relu);
   }
-  const torch::Tensor y = conv_fits ? FusedConv::apply(kernel_input(x), conv->weight) : conv(x);
+  const torch::Tensor y =
+      conv_fits ? FusedConv::apply(kernel_input(x), conv->weight, stride_of(conv)) : conv(x);
   if (norm_fits) {
     return FusedNorm::apply(kernel_input(y), kernel_residual(residual), norm->weight, norm->bias,
                             NormArguments{norm.get(), relu});

@@ -31,11 +31,14 @@ class ResidualBlock : public Block {
     if (average && stride == 1) {
       layers->push_back(torch::nn::Identity());
     } else if (average) {
-      layers->push_back(torch::nn::AvgPool2d(
-          torch::nn::AvgPool2dOptions(2).stride(stride).ceil_mode(true).count_include_pad(false)));
+      shortcut_pool_ = torch::nn::AvgPool2d(
+          torch::nn::AvgPool2dOptions(2).stride(stride).ceil_mode(true).count_include_pad(false));
+      layers->push_back(shortcut_pool_);
     }
-    layers->push_back(conv(in_width, width, 1, average ? 1 : stride));
-    layers->push_back(BatchNorm2d(width));
+    shortcut_conv_ = conv(in_width, width, 1, average ? 1 : stride);
+    shortcut_norm_ = BatchNorm2d(width);
+    layers->push_back(shortcut_conv_);
+    layers->push_back(shortcut_norm_);
     shortcut_ = layers;
   }
   virtual torch::Tensor before_last(const torch::Tensor& x) = 0;  // what last_conv is given
@@ -46,7 +49,9 @@ class ResidualBlock : public Block {
 
  private:
   torch::Tensor shortcut(const torch::Tensor& x) {
-    if (shortcut_) return shortcut_->forward(x);
+    if (shortcut_) {
+      return conv_norm(shortcut_conv_, shortcut_norm_, shortcut_pool_ ? shortcut_pool_(x) : x);
+    }
     if (!padded_) return x;
     // Option A leaves out every other pixel and adds channels of zeros on both sides.
     const torch::Tensor fewer = x.slice(2, 0, {}, stride_).slice(3, 0, {}, stride_);
@@ -56,7 +61,10 @@ class ResidualBlock : public Block {
   int64_t stride_, padding_ = 0;
   bool padded_ = false;
   std::string shortcut_name_;
-  torch::nn::Sequential shortcut_{nullptr};
+  torch::nn::Sequential shortcut_{nullptr};  // of the layers below
+  torch::nn::AvgPool2d shortcut_pool_{nullptr};
+  torch::nn::Conv2d shortcut_conv_{nullptr};
+  BatchNorm2d shortcut_norm_{nullptr};
 };
 
 class BasicBlock : public ResidualBlock {

@@ -1,6 +1,6 @@
-// 3 x 3 convolutions, stride 1, padding 1, of bf16 images on CPUs with AMX. Images are
-// channels-last: [height, width, channels]. Plain pointers and counts; cnn/fused.h gives them
-// gradients.
+// Square convolutions of bf16 images on CPUs with AMX: kernels of 1 or 3, padded by half of that,
+// stride 1 or 2. Images are channels-last: [height, width, channels]. Plain pointers and counts;
+// cnn/fused.h gives them gradients.
 #pragma once
 
 #include <cstdint>
@@ -10,16 +10,21 @@
 namespace umbra::kernels {
 
 struct ConvShape {
-  int64_t height, width, in, out;
+  int64_t height, width, in, out;  // of the input
+  int64_t size = 3, stride = 1;
+
+  int64_t out_height() const { return (height - 1) / stride + 1; }
+  int64_t out_width() const { return (width - 1) / stride + 1; }
+  int64_t in_values() const { return height * width * in; }
+  int64_t out_values() const { return out_height() * out_width() * out; }
 };
 
-// The shape of the convolution that takes the gradient of the output to that of the input.
-ConvShape backward_shape(const ConvShape& shape);
+// From the input to the output, or from the gradient of the output to that of the input.
+enum class Direction { kForward, kBackward };
 
-// Weights [out, in, 3, 3] as the products want them. `backward`: for the convolution that
-// backward_shape tells; `shape` is the forward one all the same.
-int64_t packed_weights_size(const ConvShape& shape, bool backward);  // in bf16
-void pack_weights(const ConvShape& shape, bool backward, const float* weights, bf16* packed);
+// Weights [out, in, size, size] as the products want them.
+int64_t packed_weights_size(const ConvShape& shape, Direction direction);  // in bf16
+void pack_weights(const ConvShape& shape, Direction direction, const float* weights, bf16* packed);
 
 // What is done to the sums before they are rounded: sum * scale + shift + residual, at least 0 with
 // relu. Null pointers leave a part out; scale and shift come together.
@@ -30,15 +35,15 @@ struct Epilogue {
 };
 
 // One image. Scratch is aligned to 64 bytes; its sizes are in floats.
-int64_t conv_scratch(const ConvShape& shape);
-void conv(const ConvShape& shape, const bf16* image, const bf16* packed, const Epilogue& epilogue,
-          bf16* out, float* scratch);
+int64_t conv_scratch(const ConvShape& shape, Direction direction);
+void conv(const ConvShape& shape, Direction direction, const bf16* image, const bf16* packed,
+          const Epilogue& epilogue, bf16* out, float* scratch);
 
-// Adds the gradient of the weights by `images` images to sums [9, padded in, padded out], taps by
-// row and column.
+// Adds the gradient of the weights by `images` images to sums [size * size, padded in, padded out],
+// taps by row and column.
 struct WeightSums {
-  int64_t in, out;  // padded to 16
-  int64_t size() const { return 9 * in * out; }
+  int64_t taps, in, out;  // channels padded to 16
+  int64_t size() const { return taps * in * out; }
 };
 WeightSums weight_sums(const ConvShape& shape);
 int64_t weight_gradient_scratch(const ConvShape& shape);

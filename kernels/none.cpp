@@ -33,11 +33,10 @@ void add_norm_backward(int64_t, int64_t, const float*, const float*, const float
 void gelu_forward(int64_t, const bf16*, bf16*) { __builtin_trap(); }
 void gelu_backward(int64_t, const bf16*, const bf16*, bf16*) { __builtin_trap(); }
 
-ConvShape backward_shape(const ConvShape&) { __builtin_trap(); }
-int64_t packed_weights_size(const ConvShape&, bool) { __builtin_trap(); }
-void pack_weights(const ConvShape&, bool, const float*, bf16*) { __builtin_trap(); }
-int64_t conv_scratch(const ConvShape&) { __builtin_trap(); }
-void conv(const ConvShape&, const bf16*, const bf16*, const Epilogue&, bf16*, float*) {
+int64_t packed_weights_size(const ConvShape&, Direction) { __builtin_trap(); }
+void pack_weights(const ConvShape&, Direction, const float*, bf16*) { __builtin_trap(); }
+int64_t conv_scratch(const ConvShape&, Direction) { __builtin_trap(); }
+void conv(const ConvShape&, Direction, const bf16*, const bf16*, const Epilogue&, bf16*, float*) {
   __builtin_trap();
 }
 WeightSums weight_sums(const ConvShape&) { __builtin_trap(); }

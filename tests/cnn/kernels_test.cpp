@@ -33,7 +33,7 @@ torch::nn::Conv2d idle_conv(int64_t channels) {
 }
 
 struct ConvCase {
-  int64_t batch, in, out, height, width;
+  int64_t batch, in, out, height, width, size = 3, stride = 1;
 };
 
 class FusedConv : public ::testing::TestWithParam<ConvCase> {};
@@ -41,14 +41,15 @@ class FusedConv : public ::testing::TestWithParam<ConvCase> {};
 TEST_P(FusedConv, AgreesWithItsDefinition) {
   const ConvCase& c = GetParam();
   torch::manual_seed(c.in * 100 + c.out);
-  torch::nn::Conv2d layer = conv(c.in, c.out, 3);
+  torch::nn::Conv2d layer = conv(c.in, c.out, c.size, c.stride);
   torch::nn::BatchNorm2d norm = idle_norm(c.out);
   {
     const torch::NoGradGuard no_grad;
     layer->weight.copy_(random(layer->weight.sizes()));
   }
   const torch::Tensor values = random({c.batch, c.in, c.height, c.width});
-  const torch::Tensor grad = random({c.batch, c.out, c.height, c.width});
+  const torch::Tensor grad =
+      random({c.batch, c.out, (c.height - 1) / c.stride + 1, (c.width - 1) / c.stride + 1});
   const torch::Tensor x = leaf(values, torch::kFloat32), exact = leaf(values, torch::kFloat64);
   const torch::Tensor weight = leaf(layer->weight, torch::kFloat64);
   torch::Tensor got;
@@ -57,7 +58,7 @@ TEST_P(FusedConv, AgreesWithItsDefinition) {
     got = conv_norm(layer, norm, x);
   }
   got.backward(grad.to(got.scalar_type()));
-  const torch::Tensor want = torch::conv2d(exact, weight, {}, 1, 1);
+  const torch::Tensor want = torch::conv2d(exact, weight, {}, c.stride, c.size / 2);
   want.backward(grad.to(torch::kFloat64));
   EXPECT_EQ(got.scalar_type(), torch::kBFloat16);
   EXPECT_LT(relative_error(got.detach(), want.detach()), kBf16);
@@ -67,12 +68,18 @@ TEST_P(FusedConv, AgreesWithItsDefinition) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, FusedConv,
-                         ::testing::Values(ConvCase{2, 3, 16, 32, 32}, ConvCase{5, 16, 16, 32, 32},
-                                           ConvCase{3, 32, 32, 16, 16}, ConvCase{40, 64, 64, 8, 8},
-                                           ConvCase{2, 20, 37, 7, 9}, ConvCase{1, 1, 1, 1, 1},
-                                           ConvCase{2, 48, 80, 5, 3}, ConvCase{1, 64, 64, 56, 56},
-                                           ConvCase{3, 128, 160, 4, 4}));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, FusedConv,
+    ::testing::Values(ConvCase{2, 3, 16, 32, 32}, ConvCase{5, 16, 16, 32, 32},
+                      ConvCase{3, 32, 32, 16, 16}, ConvCase{40, 64, 64, 8, 8},
+                      ConvCase{2, 20, 37, 7, 9}, ConvCase{1, 1, 1, 1, 1}, ConvCase{2, 48, 80, 5, 3},
+                      ConvCase{1, 64, 64, 56, 56}, ConvCase{3, 128, 160, 4, 4},
+                      ConvCase{3, 16, 32, 32, 32, 3, 2}, ConvCase{2, 20, 37, 7, 9, 3, 2},
+                      ConvCase{9, 128, 256, 16, 16, 3, 2}, ConvCase{2, 3, 8, 6, 5, 3, 2},
+                      ConvCase{1, 17, 15, 1, 1, 3, 2}, ConvCase{2, 8, 8, 1, 4, 3, 2},
+                      ConvCase{3, 32, 64, 32, 32, 1, 1}, ConvCase{2, 20, 37, 7, 9, 1, 1},
+                      ConvCase{3, 64, 128, 32, 32, 1, 2}, ConvCase{2, 20, 37, 7, 9, 1, 2},
+                      ConvCase{1, 3, 3, 1, 1, 1, 2}, ConvCase{2, 256, 64, 14, 14, 1, 1}));
 
 TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
   torch::nn::Conv2d layer = conv(16, 32, 3);

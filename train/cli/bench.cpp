@@ -10,6 +10,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_step(*bench);
   add_bench_teacher(*bench);
   add_bench_input(*bench);
+  add_bench_run(*bench);
 }
 
 }  // namespace umbra

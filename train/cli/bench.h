@@ -8,5 +8,6 @@ namespace umbra {
 void add_bench_input(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
 void add_bench_teacher(CLI::App& bench);
+void add_bench_run(CLI::App& bench);
 
 }  // namespace umbra

@@ -118,8 +118,6 @@ struct Bench {
     images = torch::randn({arguments.batch_size, 3, side, side}).to(device);
     labels = torch::randint(classes, {arguments.batch_size}).to(device);
   }
-
-  const char* precision_name() const { return precision == torch::kFloat32 ? "fp32" : "bf16"; }
 };
 
 // `passes`: how many forward passes the work is worth; forward and backward are three.
@@ -135,7 +133,7 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
                        {"image_size", bench.config.augment.image_size},
                        {"classes", bench.config.model.num_classes},
                        {"batch_size", arguments.batch_size},
-                       {"precision", bench.precision_name()},
+                       {"precision", precision_name(bench.precision)},
                        {"device", describe(bench.device)},
                        {"threads", at::get_num_threads()},
                        {"torch", TORCH_VERSION},
@@ -152,8 +150,8 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
   }
   fmt::print("{} of {}, {} px, batch {}, {} classes, {}, on {}, torch {}\n", what,
              bench.config.model.name, bench.config.augment.image_size, arguments.batch_size,
-             bench.config.model.num_classes, bench.precision_name(), describe(bench.device),
-             TORCH_VERSION);
+             bench.config.model.num_classes, precision_name(bench.precision),
+             describe(bench.device), TORCH_VERSION);
   fmt::print(
       "{:.1f} images/s (median of {} steps; best {:.1f}), {:.3f} TFLOP/s, {:.0f} % of a large "
       "matrix product's {:.2f}; at most {:.2f} GB resident\n",

@@ -22,6 +22,7 @@ void add_forward_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_probe_command(CLI::App& app);
+void add_cache_command(CLI::App& app);
 
 // The --set option, which every command that reads a config takes.
 inline void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {

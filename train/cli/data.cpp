@@ -177,6 +177,7 @@ void pack_parts(const PackArguments& arguments) {
   PackOptions options = arguments.options;
   options.threads = thread_count();
   for (const auto& [part, path] : targets(arguments)) {
+    if (path.has_parent_path()) fs::create_directories(path.parent_path());
     PackResult result;
     {
       ProgressLine line(path.string(), part.set->size());

@@ -115,7 +115,7 @@ void eval(const EvalArguments& arguments) {
   nlohmann::json rows = nlohmann::json::array();
   if (!arguments.json) {
     fmt::print("{} images of {}, {} on {}\n", dataset->size(), config.data.path,
-               precision == torch::kFloat32 ? "fp32" : "bf16", device.str());
+               precision_name(precision), device.str());
     fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5",
                "loss", "ECE");
   }

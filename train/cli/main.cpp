@@ -34,6 +34,7 @@ int run(int argc, char** argv) {
   add_predict_command(app);
   add_compare_command(app);
   add_probe_command(app);
+  add_cache_command(app);
   add_config_command(app);
   add_report_command(app);
   add_preview_command(app);

@@ -110,7 +110,7 @@ void show_views(const PreviewArguments& arguments) {
   check_against_data(loaded.config, loaded.sources, sets.train->num_classes(),
                      sets.train->channels());
   const Dataset& set = *sets.train;
-  const auto seed = static_cast<uint64_t>(config.run.seed);
+  const auto seed = config.data_seed();
   LoaderOptions options = loader_options(config, torch::kCPU, /*train=*/true);
   options.batch_size = std::min(options.batch_size, set.size());
   Loader loader(sets.train, config.augment, options);
@@ -151,8 +151,8 @@ void show_stats(const PreviewArguments& arguments) {
   const Sets sets = open_sets(config, loaded.sources);
   check_against_data(loaded.config, loaded.sources, sets.train->num_classes(),
                      sets.train->channels());
-  const ViewStats stats = view_stats(*sets.train, config.augment,
-                                     static_cast<uint64_t>(config.run.seed), arguments.samples);
+  const ViewStats stats =
+      view_stats(*sets.train, config.augment, config.data_seed(), arguments.samples);
   if (stats.broken > 0) fmt::print("{} broken samples passed over\n", stats.broken);
   fmt::print("{} views of {} samples, {:.3f} ms each on one thread\n", stats.views,
              arguments.samples - stats.broken,

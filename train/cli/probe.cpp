@@ -147,9 +147,8 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
   loaded = parsed();
   const std::optional<std::string> resume =
       begun ? std::optional<std::string>("last") : std::nullopt;
-  Trainer trainer(std::move(loaded), folder, detect_terminal(arguments.quiet || arguments.json),
-                  resume);
-  return trainer.fit(stop);
+  Trainer trainer(std::move(loaded), folder, resume);
+  return trainer.fit(stop, detect_terminal(arguments.quiet || arguments.json));
 }
 
 void probe_all(const ProbeArguments& arguments) {

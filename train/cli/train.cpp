@@ -40,6 +40,8 @@ void train(const TrainArguments& arguments, bool resume) {
       arguments.config.empty() ? folder.config_path().string() : arguments.config;
   LoadedConfig loaded = load_config(config, arguments.overrides);
   if (folder.exists() && folder.finished()) {
+    build_data(loaded);
+    refuse_other_config(folder, loaded.config);
     fmt::print("{0} is finished, with the config in {0}/resolved.toml; see umbra report {0}\n",
                folder.path().string());
     return;
@@ -47,8 +49,8 @@ void train(const TrainArguments& arguments, bool resume) {
   const std::optional<std::string> checkpoint =
       folder.exists() ? std::optional(arguments.resume) : std::nullopt;
   const StopSignal stop;
-  Trainer trainer(std::move(loaded), folder, detect_terminal(arguments.quiet), checkpoint);
-  const nlohmann::json summary = trainer.fit(stop);
+  Trainer trainer(std::move(loaded), folder, checkpoint);
+  const nlohmann::json summary = trainer.fit(stop, detect_terminal(arguments.quiet));
   fmt::print("{}: {} steps in {:.1f} min, best top-1 {:.2f} at step {}\n", folder.path().string(),
              summary["steps"].get<int64_t>(), summary["minutes"].get<double>(),
              summary["best"]["top1"].get<double>(), summary["best"]["step"].get<int64_t>());

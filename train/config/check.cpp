@@ -195,6 +195,28 @@ void check_terms(const Config& c, const DistillOptions& preset, const Checker& c
   }
 }
 
+// A cache holds a teacher's logits, and nothing to look into.
+void check_caches(const Config& c, const Checker& check) {
+  for (size_t i = 0; i < c.teachers.size(); ++i) {
+    if (c.teachers[i].cache.empty()) continue;
+    const auto refuse = [&](const std::string& reader) {
+      check.require(false, item_key("teacher", i, c.teachers.size()) + ".cache",
+                    "teacher.cache holds the teacher's logits, and {} reads more of it: leave "
+                    "teacher.cache out, or take a method on logits (deit_soft, deit_hard, shake "
+                    "with shadow = \"student\"; kd, dkd, dist)",
+                    reader);
+    };
+    if (c.distill.method == "sskd") refuse("distill.method = \"sskd\"");
+    if (c.distill.method == "shake" && c.distill.shadow == "teacher") {
+      refuse("distill.shadow = \"teacher\"");
+    }
+    for (const TermOptions& term : c.distill.terms) {
+      if (!find_term_method(term.method)->takes_teacher || reads_logits_only(term.method)) continue;
+      if (term.teacher == static_cast<int64_t>(i)) refuse("the term " + term.method);
+    }
+  }
+}
+
 void check_sskd(const Config& c, const Checker& check) {
   const std::string &task = c.distill.sskd.task, &views = c.augment.pretext;
   check.require(c.teachers.size() == 1, "teacher",
@@ -322,6 +344,7 @@ void check_config(const Config& config, const Sources& sources) {
   check_model(config, check);
   check_augment(config, check);
   check_distill(config, check);
+  check_caches(config, check);
   check_training(config, check);
 }
 

@@ -24,7 +24,8 @@ struct RunOptions {
 struct DataOptions {
   std::string format = "auto";  // or one of data_formats()
   std::string path;
-  int64_t train_samples = 0;     // 0: all; else a class-balanced subset drawn from the run seed
+  int64_t seed = -1;             // of all that decides the batches; -1: the run's
+  int64_t train_samples = 0;     // 0: all; else a class-balanced subset drawn from the seed
   double val_split = 0.0;        // share of the training set to evaluate on instead of the test set
   bool drop_last = true;         // leave out the last, smaller batch of an epoch
   int64_t workers = 1;           // threads that prepare batches; 0: the training thread itself
@@ -40,6 +41,7 @@ struct TeacherOptions {
   std::string checkpoint = "best";
   std::string weights = "auto";  // "auto", "raw" or "ema"
   double expect_top1 = 0.0;      // percent; 0: not asked
+  std::string cache;             // folder of its answers; empty: it is asked at every step
   // "torchscript": a file that is a program, run with the rights of whoever trains.
   std::string format = "auto";
   // For a bare file only; a run folder brings its own.
@@ -84,6 +86,11 @@ struct Config {
   EvalOptions eval;
   LogOptions log;
   CheckpointOptions checkpoint;
+
+  // Of what the batches hold: subsets, order, views, mixing.
+  uint64_t data_seed() const {
+    return static_cast<uint64_t>(data.seed >= 0 ? data.seed : run.seed);
+  }
 };
 
 // What item `index` of an array of tables is called in keys: "teacher" if it is the only one, else

@@ -57,8 +57,11 @@ void fields(V&& visit, Like<DataOptions> auto& o) {
         "Layout of the files; auto looks at what is there");
   visit("path", o.path, anything(),
         "Folder of the data set, or a .tar; relative to the current folder");
+  visit("seed", o.seed, at_least(-1),
+        "Seed of subsets, order, augmentation and mixing, so that runs of several run.seed see the "
+        "same batches (a teacher.cache serves them all); -1: run.seed");
   visit("train_samples", o.train_samples, at_least(0),
-        "Train on a class-balanced subset of this many images, drawn from run.seed; 0: all");
+        "Train on a class-balanced subset of this many images, drawn from the seed; 0: all");
   visit("val_split", o.val_split, below_one(),
         "Share of the training set held out and evaluated on, in place of the test set");
   visit("drop_last", o.drop_last, anything(), "Leave out the last, smaller batch of an epoch");
@@ -225,6 +228,9 @@ void fields(V&& visit, Like<TeacherOptions> auto& o) {
         "Of a run: the weights themselves or their average; auto: whichever scored better");
   visit("expect_top1", o.expect_top1, between(0, 100),
         "Refuse to train if the teacher scores less than this (percent) on the test set; 0: any");
+  visit("cache", o.cache, anything(),
+        "Folder of its logits for every view of the run, which umbra cache makes and umbra train "
+        "reads instead of asking it; empty: it is asked at every step");
   visit(
       "format", o.format, one_of({"auto", "torchscript"}),
       "auto: run or weight file. torchscript: a file from torch.jit, logits only; it is a program, "

@@ -62,7 +62,8 @@ void copy_rows(const cv::Mat& view, uint8_t* out) {
 RawBatch RawBatch::slice(int64_t begin, int64_t end) const {
   const int64_t first = begin * views, last = end * views;
   const auto part = [&](const torch::Tensor& rows) { return rows.slice(0, first, last); };
-  RawBatch result{part(images), part(labels), part(indices), part(pretext_labels), {}, views};
+  RawBatch result{part(images), part(labels), part(indices),    part(pretext_labels),
+                  {},           views,        first_row + first};
   if (!draws.empty()) result.draws.assign(draws.begin() + first, draws.begin() + last);
   return result;
 }

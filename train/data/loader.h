@@ -27,6 +27,7 @@ struct RawBatch {
   torch::Tensor pretext_labels;          // int64 [R], which rotation or permutation; 0 for others
   std::vector<augment::ViewDraw> draws;  // of every row; none for evaluation
   int64_t views = 1;
+  int64_t first_row = 0;  // of a slice, in the whole batch
 
   int64_t rows() const { return labels.size(0); }
   int64_t samples() const { return rows() / views; }

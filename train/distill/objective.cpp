@@ -5,7 +5,6 @@
 #include "train/distill/sskd.h"
 #include "train/distill/task_loss.h"
 #include "train/distill/term.h"
-#include "train/error.h"
 
 namespace umbra {
 namespace {
@@ -146,7 +145,7 @@ std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const L
     } catch (const Error& error) {
       const std::string which =
           distill.terms.size() > 1 ? fmt::format("[[distill.terms]] {}, ", i) : "";
-      throw ConfigError(fmt::format("{}{}: {}", which, options.method, error.what()));
+      throw TermError(i, fmt::format("{}{}: {}", which, options.method, error.what()));
     }
   }
   return std::make_unique<ComposedObjective>(std::move(base), std::move(terms));

@@ -9,6 +9,7 @@
 #include <torch/nn.h>
 
 #include "train/distill/options.h"
+#include "train/error.h"
 #include "train/model.h"
 
 namespace umbra {
@@ -19,6 +20,8 @@ struct Batch {
   torch::Tensor labels;          // [B] int64, of the images themselves
   torch::Tensor targets;         // [B] int64, or [B, num_classes] float when smoothed or mixed
   torch::Tensor indices;         // [B] int64, positions in the training set
+  int64_t step = 0;              // of the run, from 0
+  int64_t first_row = 0;         // of this part, in the batch of the step
   double epoch = 0.0;            // with its fraction
   int64_t views = 1;             // rows that belong to one sample, following each other
   torch::Tensor pretext_labels;  // [B] int64, which rotation or permutation a view shows
@@ -37,6 +40,7 @@ struct LossTerm {
 struct Loss {
   torch::Tensor total;
   std::vector<LossTerm> terms;
+  std::vector<LossTerm> facts;  // to be logged, no part of the total
 
   // Adds weight * value to the total and to the term of that name; nothing if the weight is 0.
   void add(const std::string& name, double weight, const std::function<torch::Tensor()>& value);
@@ -86,8 +90,15 @@ struct Setting {
 // "shake-paper + crd 0.8": the method's preset, and each term with its weight.
 std::string describe(const DistillOptions& distill);
 
-// Builds the objective that the options name. Throws ConfigError if student or teachers cannot
-// serve the method, naming the reason and what would work.
+// A term that the networks cannot serve.
+class TermError : public ConfigError {
+ public:
+  TermError(size_t index, const std::string& what) : ConfigError(what), term(index) {}
+  size_t term;  // of DistillOptions::terms
+};
+
+// Builds the objective that the options name. Throws ConfigError (TermError for a term) if student
+// or teachers cannot serve the method, naming the reason and what would work.
 std::unique_ptr<Objective> make_objective(const DistillOptions& distill, const LossOptions& loss,
                                           const Setting& setting);
 

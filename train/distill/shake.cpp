@@ -71,6 +71,9 @@ Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
   Loss loss;
   loss.add("task", distill_.task_weight, [&] { return task_loss(loss_, z_s, batch); });
   const std::vector<double> share = shares(z_s, z_p);
+  for (size_t i = 0; i < share.size() && distill_.teacher_weights == "aekd"; ++i) {
+    loss.facts.push_back({fmt::format("teacher_weight_{}", i), torch::tensor(share[i])});
+  }
   for (size_t i = 0; i < z_p.size(); ++i) {
     loss.add("mutual", share[i] * distill_.student_mutual_weight, [&] { return kl(z_s, z_p[i]); });
     if (distill_.inherit != "none") {

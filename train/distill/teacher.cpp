@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "train/checksum.h"
+#include "train/weights/state.h"
+
 namespace umbra {
 
 Teacher::Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
@@ -33,6 +36,24 @@ ModelOutput Teacher::forward(const torch::Tensor& images) {
   if (answers_by_mean_) output.logits = mean_of_heads(output);
   output.shadow_logits.clear();
   return output;
+}
+
+std::string Teacher::digest() const {
+  Checksum sum;
+  const auto add_tensor = [&](const torch::Tensor& tensor) {
+    if (!tensor.defined()) return;
+    const torch::Tensor values = tensor.detach().to(torch::kCPU).contiguous();
+    sum.add(values.const_data_ptr(), values.nbytes());
+  };
+  for (const auto& [name, tensor] : state_of(model_->module())) {
+    sum.add(name.data(), name.size());
+    add_tensor(tensor);
+  }
+  add_tensor(scale_);
+  add_tensor(shift_);
+  sum.add(&image_size_, sizeof image_size_);
+  sum.add(&answers_by_mean_, sizeof answers_by_mean_);
+  return sum.hex();
 }
 
 }  // namespace umbra

@@ -26,6 +26,9 @@ class Teacher {
   // Images as the student sees them, [B, C, H, W] normalised and mixed. No shadow logits.
   ModelOutput forward(const torch::Tensor& images);
 
+  // A checksum of all that its answers come from: weights, normalisation, input size.
+  std::string digest() const;
+
   const std::string& name() const { return name_; }
   Model& model() { return *model_; }
 

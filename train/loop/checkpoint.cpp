@@ -1,9 +1,8 @@
 #include "train/loop/checkpoint.h"
 
-#include <zlib.h>
-
 #include <fstream>
 
+#include "train/checksum.h"
 #include "train/error.h"
 #include "train/files.h"
 
@@ -19,13 +18,12 @@ constexpr const char* kStateFile = "state.json";
 uint32_t checksum(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::vector<char> buffer(1 << 20);
-  uLong crc = crc32(0, nullptr, 0);
+  Checksum sum;
   while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
          file.gcount() > 0) {
-    crc =
-        crc32(crc, reinterpret_cast<const Bytef*>(buffer.data()), static_cast<uInt>(file.gcount()));
+    sum.add(buffer.data(), static_cast<size_t>(file.gcount()));
   }
-  return static_cast<uint32_t>(crc);
+  return sum.value();
 }
 
 [[noreturn]] void refuse(const fs::path& folder, const std::string& why) {

@@ -1,6 +1,11 @@
 #include "train/loop/interval.h"
 
 namespace umbra {
+namespace {
+
+const std::string kTermPrefix = "terms.";
+
+}  // namespace
 
 void Interval::add(const std::string& name, const torch::Tensor& value) {
   const torch::Tensor wide = value.detach().to(torch::kFloat64);
@@ -17,7 +22,8 @@ void Interval::add(const Loss& loss, double weight) {
   const torch::Tensor total = (loss.total * weight).detach();
   add("loss", total);
   step_loss_ = step_loss_.defined() ? step_loss_ + total : total;
-  for (const LossTerm& term : loss.terms) add(term.name, term.value * weight);
+  for (const LossTerm& term : loss.terms) add(kTermPrefix + term.name, term.value * weight);
+  for (const LossTerm& fact : loss.facts) add(fact.name, fact.value * weight);
 }
 
 void Interval::end_step(int64_t images, double seconds, double data_seconds) {
@@ -40,7 +46,7 @@ std::string Interval::first_not_finite() const {
   std::string total;
   for (const auto& [name, sum] : sums_) {
     if (std::isfinite(sum.item<double>())) continue;
-    if (name != "loss" && name != "grad_norm") return name;
+    if (name.starts_with(kTermPrefix)) return "loss " + name.substr(kTermPrefix.size());
     if (total.empty()) total = name;
   }
   return total;

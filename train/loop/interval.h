@@ -19,13 +19,15 @@ class Interval {
   void end_step(int64_t images, double seconds, double data_seconds);
 
   int64_t steps() const { return steps_; }
-  // Of what the sum is NaN or infinite: a term before the total that it spoils; empty: nothing.
+  // Of what the sum is NaN or infinite: "loss kd" before the total "loss" that it spoils; empty:
+  // nothing.
   std::string first_not_finite() const;
   double last_loss() const { return last_loss_.defined() ? last_loss_.item<double>() : 0.0; }
   double images_per_second() const { return seconds_ > 0 ? images_ / seconds_ : 0.0; }
   double data_share() const { return seconds_ > 0 ? data_seconds_ / seconds_ : 0.0; }
 
-  // Means per step by name, in the order first added; "loss" is the total.
+  // Means per step by name, in the order first added: "loss" is the total, "terms.kd" one of its
+  // terms.
   std::vector<std::pair<std::string, double>> means() const;
 
   nlohmann::json to_json() const;

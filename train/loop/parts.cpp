@@ -1,12 +1,7 @@
 #include "train/loop/parts.h"
 
-#include <ATen/Parallel.h>
-
 #include "augment/rng.h"
-#include "train/data/view_stats.h"
-#include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
-#include "train/script_model.h"
 #include "train/weights/load.h"
 
 namespace umbra {
@@ -74,96 +69,6 @@ std::unique_ptr<Model> build_model(const Config& config, const Sources& sources,
   return model;
 }
 
-// How images are prepared for a bare file: as the config says, else like the student's.
-InputForm bare_input(const TeacherOptions& options, const Config& config) {
-  const augment::AugmentOptions& student = config.augment;
-  if (!options.mean.empty() && options.mean.size() != student.mean.size()) {
-    throw Error(fmt::format("teacher.mean has {} values, the images {} channel(s)",
-                            options.mean.size(), student.mean.size()));
-  }
-  return {options.mean.empty() ? student.mean : options.mean,
-          options.std.empty() ? student.std : options.std,
-          options.image_size > 0 ? options.image_size : student.image_size};
-}
-
-SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
-  SavedModel saved;
-  saved.input = bare_input(options, config);
-  saved.description = options.path;
-  if (options.format == "torchscript") {
-    saved.model = open_torchscript(options.path, config.model.in_chans, saved.input.image_size);
-    return saved;
-  }
-  if (options.model.empty()) {
-    throw ConfigError(fmt::format(
-        "{} is a bare weight file: say which model it is, for example teacher.model = \"resnet18\"",
-        options.path));
-  }
-  ModelOptions model = named_model(options.model);
-  model.in_chans = config.model.in_chans;
-  model.vit.img_size = saved.input.image_size;
-  std::string wrapper;
-  saved.model = open_model_file(options.path, model, &wrapper);
-  if (!wrapper.empty()) saved.description += ", " + wrapper;
-  return saved;
-}
-
-// A teacher that knows the same classes under other numbers would teach nonsense.
-void refuse_other_class_order(const std::vector<std::string>& teacher,
-                              const std::vector<std::string>& student) {
-  if (teacher == student) return;
-  if (!std::is_permutation(teacher.begin(), teacher.end(), student.begin(), student.end())) return;
-  const auto at = std::mismatch(teacher.begin(), teacher.end(), student.begin()).first;
-  const auto number = at - teacher.begin();
-  throw Error(fmt::format(
-      "the teacher learned the same classes in another order: its class {} is \"{}\", here \"{}\". "
-      "Train both on data with the same order of classes",
-      number, *at, student[number]));
-}
-
-std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
-                                       const std::vector<std::string>& class_names,
-                                       const torch::Device& device) {
-  const bool is_run = is_run_path(options.path);
-  if (is_run && (!options.model.empty() || !options.mean.empty() || options.image_size > 0 ||
-                 options.format != "auto")) {
-    throw Error(
-        "it is a run, which brings its own model, image_size, mean and std: leave them and format "
-        "out");
-  }
-  SavedModel saved = is_run ? open_run_model(options.path, options.checkpoint, options.weights)
-                            : open_bare_file(options, config);
-  refuse_other_class_order(saved.class_names, class_names);
-  const ModelOptions& teacher = saved.model->options();
-  if (teacher.num_classes != config.model.num_classes) {
-    throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
-                            teacher.num_classes, config.model.num_classes));
-  }
-  if (teacher.in_chans != config.model.in_chans) {
-    throw Error(fmt::format("the teacher takes {} image channel(s), the student {}",
-                            teacher.in_chans, config.model.in_chans));
-  }
-  const InputForm student{config.augment.mean, config.augment.std, config.augment.image_size};
-  return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, student,
-                                   device, saved.answers_by_mean);
-}
-
-void build_teachers(Parts& parts, const Config& config, const Sources& sources) {
-  for (size_t i = 0; i < config.teachers.size(); ++i) {
-    const std::string table = item_key("teacher", i, config.teachers.size());
-    try {
-      parts.teachers.push_back(
-          build_teacher(config.teachers[i], config, parts.train_set->class_names(), parts.device));
-    } catch (const Error& error) {
-      throw ConfigError(fmt::format("{}teacher: {}", sources.at(table + ".path"), error.what()));
-    }
-    Teacher& teacher = *parts.teachers.back();
-    parts.notes.push_back(fmt::format("teacher {} ({}): {} parameters", teacher.name(),
-                                      teacher.model().options().name,
-                                      count_parameters(teacher.model().module())));
-  }
-}
-
 // The outputs for blank images tell objectives the shapes of what they will see.
 Setting describe_networks(Parts& parts, const Config& config) {
   const torch::NoGradGuard no_grad;
@@ -173,8 +78,13 @@ Setting describe_networks(Parts& parts, const Config& config) {
   Setting setting;
   parts.model->module().eval();
   setting.student = {parts.model.get(), parts.model->forward(blank)};
-  for (const auto& teacher : parts.teachers) {
-    setting.teachers.push_back({&teacher->model(), teacher->forward(blank)});
+  for (const RunTeacher& teacher : parts.teachers) {
+    if (teacher.network) {
+      setting.teachers.push_back({&teacher.network->model(), teacher.network->forward(blank)});
+    } else {
+      setting.teachers.emplace_back().example.logits =
+          torch::zeros({2, config.model.num_classes}, blank.options());
+    }
   }
   for (int64_t i = 0; i < parts.train_set->size(); ++i) {
     setting.train_labels.push_back(parts.train_set->label(i));
@@ -186,6 +96,9 @@ void build_objective(Parts& parts, const Config& config, const Sources& sources)
   torch::manual_seed(init_seed(config) + 1);  // what the objective trains starts from the seed, too
   try {
     parts.objective = make_objective(config.distill, config.loss, describe_networks(parts, config));
+  } catch (const TermError& error) {
+    const std::string table = item_key("distill.terms", error.term, config.distill.terms.size());
+    throw ConfigError(sources.at(table) + error.what());
   } catch (const Error& error) {
     throw ConfigError(sources.at("distill") + error.what());
   }
@@ -280,6 +193,14 @@ void build_phases(Parts& parts, const Config& config, const Sources& sources) {
       throw ConfigError(sources.at("distill") + error.what());
     }
   }
+  for (size_t i = 0; i < parts.teachers.size() && !parts.phases.empty(); ++i) {
+    if (!parts.teachers[i].cache) continue;
+    throw ConfigError(fmt::format(
+        "{}a cache holds the batches of the training alone, and this run makes a fit ({}) before "
+        "it: leave teacher.cache out",
+        sources.at(item_key("teacher", i, config.teachers.size()) + ".cache"),
+        parts.phases.front().fit->name));
+  }
   parts.phases.push_back(make_training(parts, config));
   parts.total_steps = 0;
   for (Phase& phase : parts.phases) {
@@ -330,115 +251,19 @@ void check_batch_norm(const Parts& parts, const Config& config, const Sources& s
   }
 }
 
-// A policy under which images turn blank teaches nothing.
-void refuse_blank_views(Parts& parts, const Config& config, const Sources& sources) {
-  if (config.augment.auto_augment.empty()) return;
-  constexpr int64_t kSamples = 64;
-  const ViewStats stats = view_stats(*parts.train_set, config.augment,
-                                     static_cast<uint64_t>(config.run.seed), kSamples);
-  const std::string found = fmt::format("{} of {} training views are blank: one colour all over",
-                                        stats.blank, stats.views);
-  const bool custom = config.augment.auto_augment == "custom";
-  if (2 * stats.blank > stats.views) {
-    throw ConfigError(
-        fmt::format("{}augment.{}: {}. See umbra preview CONFIG, and weaken the policy",
-                    sources.at(custom ? "augment.policy" : "augment.auto_augment"),
-                    custom ? "policy" : "auto_augment", found));
-  }
-  if (20 * stats.blank > stats.views) parts.notes.push_back("warning: " + found);
-}
-
 }  // namespace
 
-StepMath step_math(const Config& config, int64_t images) {
-  const int64_t batch = config.train.batch_size;
-  StepMath math;
-  math.samples_per_step = batch;
-  math.steps_per_epoch = config.data.drop_last ? images / batch : (images + batch - 1) / batch;
-  return math;
-}
-
-LoaderOptions loader_options(const Config& config, torch::Device device, bool train) {
-  LoaderOptions options;
-  options.batch_size = train ? config.train.batch_size : config.eval.batch_size;
-  options.train = train;
-  options.drop_last = config.data.drop_last;
-  options.workers = config.data.workers;
-  options.prefetch = config.data.prefetch;
-  options.seed = static_cast<uint64_t>(config.run.seed);
-  options.pin_memory = device.is_cuda();
-  options.skip_broken = config.data.on_broken == "skip";
-  return options;
-}
-
-Sets open_sets(const Config& config, const Sources& sources) {
-  const DataOptions& options = config.data;
-  if (options.path.empty()) {
-    throw ConfigError(sources.at("data") +
-                      "data.path is missing: the folder of the data set, for example --set "
-                      "data.path=/data/imagenet");
-  }
-  const auto seed = static_cast<uint64_t>(config.run.seed);
-  try {
-    ReadOptions read;
-    read.decode.fast = options.decode == "fast";
-    read.decode.max_pixels = options.max_pixels;
-    // A scaled-down decode depends on the crop, so there is no one image to keep.
-    const auto budget = static_cast<int64_t>(read.decode.fast ? 0.0 : options.memory_gb * 1e9);
-    DataSplits splits = open_dataset(options.format, options.path, read);
-    Sets sets{splits.train, nullptr, splits.test};
-    if (options.val_split > 0.0) {
-      std::tie(sets.train, sets.val) = split_off(splits.train, options.val_split, seed);
-    }
-    if (options.train_samples > sets.train->size()) {
-      throw Error(fmt::format("data.train_samples = {} but the training set has {} images",
-                              options.train_samples, sets.train->size()));
-    }
-    if (options.train_samples > 0) {
-      sets.train = balanced_subset(sets.train, options.train_samples, seed);
-    }
-    for (std::shared_ptr<const Dataset>* set : {&sets.train, &sets.val, &sets.test}) {
-      if (*set) *set = keep_in_memory(*set, budget);
-    }
-    return sets;
-  } catch (const Error& error) {
-    throw ConfigError(sources.at("data.path") + error.what());
-  }
-}
-
 Parts build_parts(LoadedConfig& loaded, bool fresh) {
-  Config& config = loaded.config;
-  Parts parts;
-  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  parts.device = choose_device(config.run.device);
-  parts.precision = choose_precision(config.run.precision, parts.device);
-  config.run.precision = parts.precision == torch::kFloat32 ? "fp32" : "bf16";  // a run keeps it
-  const Sets sets = open_sets(config, loaded.sources);
-  if (!sets.evaluation()) {
-    throw ConfigError(
-        fmt::format("{}{} has no test or validation part: add one, or hold out a share of the "
-                    "training set with data.val_split = 0.1",
-                    loaded.sources.at("data.path"), config.data.path));
-  }
-  parts.train_set = sets.train;
-  parts.eval_set = sets.evaluation();
-  check_against_data(config, loaded.sources, sets.train->num_classes(), sets.train->channels());
-  refuse_blank_views(parts, config, loaded.sources);
-  parts.math = step_math(config, sets.train->size());
-  if (parts.math.steps_per_epoch == 0) {
-    throw ConfigError(fmt::format(
-        "{}train.batch_size = {} but the training set has {} images: take a smaller batch, or set "
-        "data.drop_last = false",
-        loaded.sources.at("train.batch_size"), config.train.batch_size, sets.train->size()));
-  }
+  Parts parts(build_data(loaded));
+  const Config& config = loaded.config;
   parts.total_steps = parts.math.steps(config.train.duration);
   check_lengths(parts, config, loaded.sources);
-  parts.notes.push_back(fmt::format("data {}: {} training and {} evaluation images, {} classes",
-                                    config.data.path, sets.train->size(), parts.eval_set->size(),
-                                    sets.train->num_classes()));
   parts.model = build_model(config, loaded.sources, fresh, parts.notes);
   parts.model->module().to(parts.device);
-  build_teachers(parts, config, loaded.sources);
+  parts.teachers = build_teachers(config, loaded.sources, parts);
+  const int64_t per_epoch = parts.math.steps_per_epoch;
+  use_caches(parts.teachers, config, loaded.sources, parts,
+             (parts.total_steps + per_epoch - 1) / per_epoch);
   build_objective(parts, config, loaded.sources);
   check_batch_norm(parts, config, loaded.sources);
   build_phases(parts, config, loaded.sources);

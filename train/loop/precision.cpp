@@ -48,6 +48,10 @@ torch::ScalarType choose_precision(const std::string& name, const torch::Device&
   return device.is_cuda() || cpu_has_bf16() ? torch::kBFloat16 : torch::kFloat32;
 }
 
+const char* precision_name(torch::ScalarType precision) {
+  return precision == torch::kFloat32 ? "fp32" : "bf16";
+}
+
 std::string describe(const torch::Device& device) {
   if (device.is_cpu()) return fmt::format("{}, {} threads", cpu_name(), at::get_num_threads());
   return fmt::format("{} of {} GPU(s)", device.str(), torch::cuda::device_count());

@@ -14,6 +14,9 @@ torch::Device choose_device(const std::string& name);
 // "fp32" or "bf16"; "auto" is bf16 on CUDA and on CPUs with AMX or AVX512-BF16.
 torch::ScalarType choose_precision(const std::string& name, const torch::Device& device);
 
+// "fp32" or "bf16".
+const char* precision_name(torch::ScalarType precision);
+
 // One line about the device: name, threads or memory.
 std::string describe(const torch::Device& device);
 

@@ -4,6 +4,16 @@
 
 namespace umbra {
 
+std::vector<RawBatch> split(const RawBatch& batch, int64_t count) {
+  const int64_t size = batch.samples();
+  count = std::min(size, count);
+  std::vector<RawBatch> parts;
+  for (int64_t i = 0; i < count; ++i) {
+    parts.push_back(batch.slice(size * i / count, size * (i + 1) / count));
+  }
+  return parts;
+}
+
 Preparation::Preparation(const augment::AugmentOptions& options, int64_t num_classes, uint64_t seed,
                          torch::Device device)
     : options_(options),
@@ -33,6 +43,8 @@ Batch Preparation::operator()(const RawBatch& raw, int64_t step, int64_t part, d
   batch.indices = raw.indices;
   batch.pretext_labels = raw.pretext_labels.to(images.device());
   batch.views = raw.views;
+  batch.step = step;
+  batch.first_row = raw.first_row;
   batch.epoch = epoch;
 
   const augment::GroupedMixDraw draws = draw_mix(images.sizes(), step, part, epoch);

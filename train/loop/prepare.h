@@ -9,6 +9,10 @@
 
 namespace umbra {
 
+// The parts that a step's batch is computed in, `count` of about the same size (train.accum_steps);
+// each is mixed by itself.
+std::vector<RawBatch> split(const RawBatch& batch, int64_t count);
+
 // Normalises, erases and mixes a training batch, in the order that augment.mix_order says. What is
 // drawn here depends on (seed, step, part) and the epoch's number only.
 class Preparation {

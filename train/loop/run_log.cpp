@@ -63,14 +63,16 @@ RunLog::RunLog(const std::filesystem::path& folder, Terminal terminal)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.terminal = terminal;
-  s.file.sinks().push_back(
-      std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string()));
-  s.file.set_pattern("%Y-%m-%d %H:%M:%S %L %v");
-  s.file.flush_on(spdlog::level::info);
+  if (!folder.empty()) {
+    s.file.sinks().push_back(
+        std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string()));
+    s.file.set_pattern("%Y-%m-%d %H:%M:%S %L %v");
+    s.file.flush_on(spdlog::level::info);
+    s.metrics.open(folder / "metrics.jsonl", std::ios::app);
+  }
   const auto mode = no_colour() ? spdlog::color_mode::never : spdlog::color_mode::automatic;
   s.screen.sinks().push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>(mode));
   s.screen.set_pattern("%^%v%$");
-  s.metrics.open(folder / "metrics.jsonl", std::ios::app);
 }
 
 RunLog::~RunLog() { state_->clear_bar(); }

@@ -21,7 +21,7 @@ Terminal detect_terminal(bool quiet);
 
 class RunLog {
  public:
-  // Appends to the files in `folder`.
+  // Appends to the files in `folder`; with an empty path there are none.
   RunLog(const std::filesystem::path& folder, Terminal terminal);
   ~RunLog();
 

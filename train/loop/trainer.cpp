@@ -1,5 +1,8 @@
 #include "train/loop/trainer.h"
 
+#include <ATen/Parallel.h>
+#include <torch/cuda.h>
+
 #include "train/config/dump.h"
 #include "train/files.h"
 #include "train/machine.h"
@@ -7,6 +10,7 @@
 namespace umbra {
 namespace {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using augment::Purpose;
 
@@ -36,20 +40,83 @@ torch::Tensor share_equal(const torch::Tensor& a, const torch::Tensor& b) {
 
 }  // namespace
 
-Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
-                 const std::optional<std::string>& resume)
+void refuse_other_config(const RunFolder& folder, const Config& config) {
+  std::string changed;
+  for (const auto& [key, text] : config_differences(folder.config(), config)) {
+    if (!may_change(key)) changed += "\n  " + text;
+  }
+  if (changed.empty()) return;
+  throw ConfigError(
+      fmt::format("the run in {} has another config; a resumed run must keep it. Changed:{}\nStart "
+                  "a new run with "
+                  "--out, from these weights with --set model.init_from={}",
+                  folder.path().string(), changed, folder.path().string()));
+}
+
+Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std::string>& resume)
     : loaded_(std::move(loaded)),
       config_(loaded_.config),
       folder_(std::move(folder)),
       parts_(build_parts(loaded_, /*fresh=*/!resume || folder_.checkpoints().steps().empty())),
-      prepare_(config_.augment, config_.model.num_classes, static_cast<uint64_t>(config_.run.seed),
-               parts_.device),
+      prepare_(config_.augment, config_.model.num_classes, config_.data_seed(), parts_.device),
       train_loader_(parts_.train_set, config_.augment,
                     loader_options(config_, parts_.device, /*train=*/true)),
       eval_loader_(parts_.eval_set, config_.augment,
                    loader_options(config_, parts_.device, /*train=*/false)) {
   if (resume) restore(*resume);
+}
+
+Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
   check_teachers();
+  open_folder(terminal);
+  announce();
+  start();
+  while (step_ < parts_.total_steps) {
+    const Clock::time_point step_start = Clock::now();
+    make_step(step_start);  //  1.-8.
+    log(step_start);        //  9. log
+    evaluate_if_due();      // 10. evaluate
+    save_if_due(stop);      // 11. checkpoint
+  }
+  const Json result = summary();
+  write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
+  return result;
+}
+
+Json Trainer::measure(int64_t warm_up, int64_t steps) {
+  log_ = std::make_unique<RunLog>(fs::path(), Terminal::kQuiet);
+  start();
+  const auto run = [&](int64_t count) {
+    for (int64_t i = 0; i < count; ++i) make_step(Clock::now());
+    if (parts_.device.is_cuda()) torch::cuda::synchronize(parts_.device.index());
+  };
+  run(warm_up);
+  interval_.clear();
+  const double before = resident_gigabytes();
+  const Clock::time_point begin = Clock::now();
+  run(steps);
+  const double elapsed = seconds_since(begin);
+  const auto images = static_cast<double>(steps * config_.train.batch_size);
+  return {{"model", config_.model.name},
+          {"objective", describe(config_.distill)},
+          {"teachers", teacher_names()},
+          {"image_size", config_.augment.image_size},
+          {"batch_size", config_.train.batch_size},
+          {"accum_steps", config_.train.accum_steps},
+          {"precision", config_.run.precision},
+          {"device", describe(parts_.device)},
+          {"threads", at::get_num_threads()},
+          {"workers", config_.data.workers},
+          {"steps", steps},
+          {"seconds", elapsed},
+          {"images_per_second", images / elapsed},
+          {"data_share", interval_.data_share()},
+          {"resident_gb_before", before},
+          {"resident_gb_after", resident_gigabytes()},
+          {"peak_resident_gb", peak_resident_gigabytes()}};
+}
+
+void Trainer::open_folder(Terminal terminal) {
   folder_.create(config_);
   lock_ = std::make_unique<RunLock>(folder_.path());
   folder_.checkpoints().discard_after(step_);
@@ -57,8 +124,7 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
   log_ = std::make_unique<RunLog>(folder_.path(), terminal);
 }
 
-Json Trainer::fit(const StopSignal& stop) {
-  process_start_ = Clock::now();
+void Trainer::announce() {
   log_->info(fmt::format("run {} on {}, {}, seed {}", folder_.path().string(),
                          describe(parts_.device), config_.run.precision, config_.run.seed));
   for (const std::string& note : parts_.notes) log_->info(note);
@@ -70,33 +136,29 @@ Json Trainer::fit(const StopSignal& stop) {
   }
   report_broken();
   if (step_ > 0) log_->info(fmt::format("resumed after step {}", step_));
+}
+
+void Trainer::start() {
+  process_start_ = Clock::now();
   train_loader_.seek(step_ / parts_.math.steps_per_epoch, step_ % parts_.math.steps_per_epoch);
   parts_.model->module().train(config_.model.freeze == "none");
+}
 
-  while (step_ < parts_.total_steps) {
-    const Clock::time_point start = Clock::now();
-    enter_phase();
-    torch::manual_seed(augment::seed_of(
-        {static_cast<uint64_t>(config_.run.seed), Purpose::kModel, static_cast<uint64_t>(step_)}));
-    const RawBatch batch = next_batch();  //  1. next batch
-    phase_->optimizer->zero_grad();
-    const std::vector<RawBatch> pieces = split(batch);
-    for (size_t i = 0; i < pieces.size(); ++i) {
-      const double weight =
-          static_cast<double>(pieces[i].rows()) / static_cast<double>(batch.rows());
-      learn(pieces[i], static_cast<int64_t>(i), weight);  //  2.-6. mix, teachers, student,
-    }                                                     //        objective, backward
-    update();                                             //  7. update
-    if (parts_.ema && !phase_->fit) parts_.ema->update(step_ - phase_->begin);  //  8. EMA
-    ++step_;
-    interval_.end_step(batch.samples(), seconds_since(start), data_seconds_);
-    log(start);         //  9. log
-    evaluate_if_due();  // 10. evaluate
-    save_if_due(stop);  // 11. checkpoint
-  }
-  const Json result = summary();
-  write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
-  return result;
+void Trainer::make_step(Clock::time_point step_start) {
+  enter_phase();
+  torch::manual_seed(augment::seed_of(
+      {static_cast<uint64_t>(config_.run.seed), Purpose::kModel, static_cast<uint64_t>(step_)}));
+  const RawBatch batch = next_batch();  // 1. next batch
+  phase_->optimizer->zero_grad();
+  const std::vector<RawBatch> pieces = split(batch, config_.train.accum_steps);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const double weight = static_cast<double>(pieces[i].rows()) / static_cast<double>(batch.rows());
+    learn(pieces[i], static_cast<int64_t>(i), weight);  // 2.-6. mix, teachers, student,
+  }                                                     //       objective, backward
+  update();                                             // 7. update
+  if (parts_.ema && !phase_->fit) parts_.ema->update(step_ - phase_->begin);  // 8. EMA
+  ++step_;
+  interval_.end_step(batch.samples(), seconds_since(step_start), data_seconds_);
 }
 
 // Fits that the objective wants come first; then the training.
@@ -128,18 +190,9 @@ RawBatch Trainer::next_batch() {
   return batch;
 }
 
-std::vector<RawBatch> Trainer::split(const RawBatch& batch) const {
-  const int64_t size = batch.samples(), count = std::min(size, config_.train.accum_steps);
-  std::vector<RawBatch> parts;
-  for (int64_t i = 0; i < count; ++i) {
-    parts.push_back(batch.slice(size * i / count, size * (i + 1) / count));
-  }
-  return parts;
-}
-
-std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) const {
+std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) {
   std::vector<ModelOutput> outputs;
-  for (const auto& teacher : parts_.teachers) outputs.push_back(teacher->forward(batch.images));
+  for (RunTeacher& teacher : parts_.teachers) outputs.push_back(teacher.answer(batch));
   return outputs;
 }
 
@@ -201,20 +254,25 @@ void Trainer::log(Clock::time_point step_start) {
   const double lr = phase_->lr(step_ - 1);
   Json row = {
       {"kind", phase_->fit ? "fit" : "train"}, {"step", step_}, {"epoch", epoch()}, {"lr", lr}};
-  double loss = 0.0;
+  std::vector<std::string> terms;  // for people
   for (const auto& [name, mean] : interval_.means()) {
-    if (name == "loss") loss = mean;
-    const bool fact = name == "loss" || name == "grad_norm" || name == "agreement";
-    (fact ? row[name] : row["terms"][name]) = name == "agreement" ? 100.0 * mean : mean;
+    const size_t dot = name.find('.');
+    if (dot == std::string::npos) {
+      row[name] = name == "agreement" ? 100.0 * mean : mean;
+    } else {
+      row["terms"][name.substr(dot + 1)] = mean;
+      terms.push_back(fmt::format("{} {:.3f}", name.substr(dot + 1), mean));
+    }
   }
   row["images_per_second"] = interval_.images_per_second();
   row["data_share"] = interval_.data_share();
   log_->row(row);
   bar_facts_ = fmt::format("loss {:.3f} ({:.3f}) lr {:.1e} {:.0f} img/s data {:.0f}% ",
-                           interval_.last_loss(), loss, lr, interval_.images_per_second(),
-                           100.0 * interval_.data_share());
-  log_->interval(fmt::format("{} {}eta {} mem {:.1f}G", position(), bar_facts_, clock_text(left),
-                             resident_gigabytes()));
+                           interval_.last_loss(), row["loss"].get<double>(), lr,
+                           interval_.images_per_second(), 100.0 * interval_.data_share());
+  log_->interval(fmt::format("{} {}eta {} mem {:.1f}G{}{}", position(), bar_facts_,
+                             clock_text(left), resident_gigabytes(), terms.size() > 1 ? "  " : "",
+                             terms.size() > 1 ? fmt::format("{}", fmt::join(terms, " ")) : ""));
   interval_.clear();
 }
 
@@ -227,8 +285,7 @@ void Trainer::refuse_divergence() const {
       fmt::format("{} is no longer finite between steps {} and {}: training has diverged. Last "
                   "good checkpoint: {}. Try a lower optim.lr, a longer schedule.warmup or "
                   "optim.clip_grad_norm = 1.0",
-                  diverged == "loss" || diverged == "grad_norm" ? diverged : "loss " + diverged,
-                  step_ - interval_.steps() + 1, step_,
+                  diverged, step_ - interval_.steps() + 1, step_,
                   saved.empty() ? "none" : folder_.checkpoints().path(saved.front()).string()));
 }
 
@@ -315,12 +372,12 @@ Checkpoint Trainer::snapshot() {
 
 std::vector<std::string> Trainer::teacher_names() const {
   std::vector<std::string> names;
-  for (const auto& teacher : parts_.teachers) names.push_back(teacher->name());
+  for (const RunTeacher& teacher : parts_.teachers) names.push_back(teacher.name);
   return names;
 }
 
 void Trainer::restore(const std::string& name) {
-  refuse_other_config();
+  refuse_other_config(folder_, config_);
   const bool none_yet = folder_.checkpoints().steps().empty();
   if (none_yet && name == "last") return;  // killed before its first checkpoint
   const Checkpoint checkpoint = read_or_suggest(name);
@@ -383,51 +440,19 @@ Checkpoint Trainer::read_or_suggest(const std::string& name) const {
   }
 }
 
-void Trainer::refuse_other_config() const {
-  std::string changed;
-  for (const auto& [key, text] : config_differences(folder_.config(), config_)) {
-    if (!may_change(key)) changed += "\n  " + text;
-  }
-  if (changed.empty()) return;
-  throw ConfigError(
-      fmt::format("the run in {} has another config; a resumed run must keep it. Changed:{}\nStart "
-                  "a new run with "
-                  "--out, from these weights with --set model.init_from={}",
-                  folder_.path().string(), changed, folder_.path().string()));
-}
-
-// Scores every teacher before any training; one that does not score what it should stops the run.
+// Scores every teacher before any training.
 void Trainer::check_teachers() {
   for (size_t i = 0; i < parts_.teachers.size(); ++i) {
-    Teacher& teacher = *parts_.teachers[i];
-    const Forward forward = [&](const torch::Tensor& images) {
-      const AutocastGuard autocast(parts_.device, parts_.precision);
-      return teacher.forward(images);
-    };
-    const EvalResult result = evaluate(forward, eval_loader_, prepare_.normalize());
-    if (i == 0) teacher_predictions_ = result.predictions;
-    const HeadScore& head = result.head("class");
+    const TeacherScore score =
+        score_teacher(parts_.teachers[i], i, loaded_, parts_, eval_loader_, prepare_.normalize());
+    if (i == 0) teacher_predictions_ = score.predictions;
     teacher_rows_.push_back({{"kind", "teacher"},
                              {"step", 0},
                              {"teacher", i},
-                             {"name", teacher.name()},
-                             {"top1", head.top1},
-                             {"top5", head.top5},
-                             {"loss", head.loss}});
-    if (!std::isfinite(head.loss)) {
-      throw ConfigError(
-          fmt::format("{}teacher {} gives logits that are no numbers: its weights are damaged, or "
-                      "overflow in {}",
-                      loaded_.sources.at(item_key("teacher", i, config_.teachers.size()) + ".path"),
-                      teacher.name(), config_.run.precision));
-    }
-    const double expected = config_.teachers[i].expect_top1;
-    if (head.top1 >= expected) continue;
-    throw ConfigError(fmt::format(
-        "{}teacher {} scores top-1 {:.2f} on the evaluation set, less than expect_top1 = {}: wrong "
-        "weights, normalisation (teacher.mean, teacher.std) or class order?",
-        loaded_.sources.at(item_key("teacher", i, config_.teachers.size()) + ".expect_top1"),
-        teacher.name(), head.top1, expected));
+                             {"name", parts_.teachers[i].name},
+                             {"top1", score.top1},
+                             {"top5", score.top5},
+                             {"loss", score.loss}});
   }
 }
 

@@ -16,25 +16,36 @@
 
 namespace umbra {
 
+// Throws ConfigError, listing what differs, if the resolved config would give other results than
+// that of the run in the folder.
+void refuse_other_config(const RunFolder& folder, const Config& config);
+
 class Trainer {
  public:
-  // Builds everything `loaded` asks for; nothing is written before all of it fits together.
+  // Builds everything `loaded` asks for; nothing is written yet.
   // With `resume` ("last" or a checkpoint's name) the run in `folder` goes on where that left off.
   // Throws ConfigError or Error; a damaged checkpoint is refused and the newest intact one named.
-  Trainer(LoadedConfig loaded, RunFolder folder, Terminal terminal,
-          const std::optional<std::string>& resume);
+  Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std::string>& resume);
 
-  // Trains to the end, writes summary.json and returns it. Throws Interrupted after a signal, with
-  // a checkpoint saved; Error if the loss is no longer finite.
-  nlohmann::json fit(const StopSignal& stop);
+  // Scores the teachers, makes the folder, trains to the end, writes summary.json and returns it.
+  // Throws ConfigError if a teacher is not what was expected, Interrupted after a signal, with a
+  // checkpoint saved, Error if the loss is no longer finite.
+  nlohmann::json fit(const StopSignal& stop, Terminal terminal);
+
+  // Instead of fit(): makes some steps and tells their speed and memory. Writes nothing.
+  nlohmann::json measure(int64_t warm_up, int64_t steps);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  // The steps of the loop, in its order.
+  void open_folder(Terminal terminal);
+  void announce();
+  void start();
+
+  // The loop, in its order.
+  void make_step(Clock::time_point step_start);
   RawBatch next_batch();
-  std::vector<RawBatch> split(const RawBatch& batch) const;
-  std::vector<ModelOutput> ask_teachers(const Batch& batch) const;
+  std::vector<ModelOutput> ask_teachers(const Batch& batch);
   void learn(const RawBatch& part, int64_t part_index, double weight);
   void update();
   void report_broken();
@@ -46,7 +57,6 @@ class Trainer {
   void restore(const std::string& checkpoint);
   void take_over(const Checkpoint& checkpoint);
   Checkpoint read_or_suggest(const std::string& name) const;
-  void refuse_other_config() const;
   void check_teachers();
   void refuse_divergence() const;
   std::vector<std::string> teacher_names() const;

@@ -1,0 +1,65 @@
+// What a teacher answers to every training batch of a run, on disk: umbra cache writes it, and a
+// run reads it instead of asking the teacher.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "train/distill/logit_store.h"
+#include "train/distill/objective.h"
+#include "train/loop/run_data.h"
+
+namespace umbra {
+
+// How a teacher does on the evaluation set of a run.
+struct TeacherScore {
+  double top1 = 0.0, top5 = 0.0, loss = 0.0;
+  torch::Tensor predictions;  // int64 [images]; undefined if not known
+};
+
+// What a teacher's answers depend on, and which classes and steps they are for.
+struct CacheSubject {
+  Config config;  // resolved
+  std::string teacher, teacher_digest;
+  std::string train_digest, eval_digest;  // of the images
+  int64_t classes = 0;
+  EpochShape shape;
+};
+
+// A folder: `cache.json`, `config.toml` of the run that it was made for, and an epoch's logits in
+// each of its files.
+class TeacherCache {
+ public:
+  // Starts one. Throws umbra::Error if it cannot be written.
+  static void create(const std::filesystem::path& folder, const CacheSubject& subject,
+                     const SparseForm& form, const TeacherScore& score);
+  static bool exists(const std::filesystem::path& folder);
+
+  // Throws umbra::Error, naming all that differs, if it is not a cache for the subject.
+  TeacherCache(std::filesystem::path folder, const CacheSubject& subject);
+
+  // Throws umbra::Error, naming those that lack, unless epochs 0 to count - 1 are there.
+  void require_epochs(int64_t count) const;
+
+  // Logits alone, of the rows that the batch is.
+  ModelOutput answer(const Batch& batch);
+
+  // Of the run that it was made for; without predictions on another evaluation set.
+  const TeacherScore& score() const { return score_; }
+  LogitStore& store() { return *store_; }
+  const LogitStore& store() const { return *store_; }
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  std::unique_ptr<LogitStore> store_;
+  TeacherScore score_;
+};
+
+// "1-3, 7": epochs counted from 0, named from 1.
+std::string epoch_ranges(const std::vector<int64_t>& epochs);
+
+// A checksum of what a set shows: labels, class names, and the pixels of up to 64 of its images.
+std::string digest(const Dataset& dataset);
+
+}  // namespace umbra

@@ -1,0 +1,197 @@
+#include "train/loop/teachers.h"
+
+#include "train/loop/precision.h"
+#include "train/loop/run_folder.h"
+#include "train/script_model.h"
+#include "train/weights/load.h"
+
+namespace umbra {
+namespace {
+
+// How images are prepared for a bare file: as the config says, else like the student's.
+InputForm bare_input(const TeacherOptions& options, const Config& config) {
+  const augment::AugmentOptions& student = config.augment;
+  if (!options.mean.empty() && options.mean.size() != student.mean.size()) {
+    throw Error(fmt::format("teacher.mean has {} values, the images {} channel(s)",
+                            options.mean.size(), student.mean.size()));
+  }
+  return {options.mean.empty() ? student.mean : options.mean,
+          options.std.empty() ? student.std : options.std,
+          options.image_size > 0 ? options.image_size : student.image_size};
+}
+
+SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
+  SavedModel saved;
+  saved.input = bare_input(options, config);
+  saved.description = options.path;
+  if (options.format == "torchscript") {
+    saved.model = open_torchscript(options.path, config.model.in_chans, saved.input.image_size);
+    return saved;
+  }
+  if (options.model.empty()) {
+    throw ConfigError(fmt::format(
+        "{} is a bare weight file: say which model it is, for example teacher.model = \"resnet18\"",
+        options.path));
+  }
+  ModelOptions model = named_model(options.model);
+  model.in_chans = config.model.in_chans;
+  model.vit.img_size = saved.input.image_size;
+  std::string wrapper;
+  saved.model = open_model_file(options.path, model, &wrapper);
+  if (!wrapper.empty()) saved.description += ", " + wrapper;
+  return saved;
+}
+
+// A teacher that knows the same classes under other numbers would teach nonsense.
+void refuse_other_class_order(const std::vector<std::string>& teacher,
+                              const std::vector<std::string>& student) {
+  if (teacher == student) return;
+  if (!std::is_permutation(teacher.begin(), teacher.end(), student.begin(), student.end())) return;
+  const auto at = std::mismatch(teacher.begin(), teacher.end(), student.begin()).first;
+  const auto number = at - teacher.begin();
+  throw Error(fmt::format(
+      "the teacher learned the same classes in another order: its class {} is \"{}\", here \"{}\". "
+      "Train both on data with the same order of classes",
+      number, *at, student[number]));
+}
+
+std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
+                                       const std::vector<std::string>& class_names,
+                                       const torch::Device& device) {
+  const bool is_run = is_run_path(options.path);
+  if (is_run && (!options.model.empty() || !options.mean.empty() || options.image_size > 0 ||
+                 options.format != "auto")) {
+    throw Error(
+        "it is a run, which brings its own model, image_size, mean and std: leave them and format "
+        "out");
+  }
+  SavedModel saved = is_run ? open_run_model(options.path, options.checkpoint, options.weights)
+                            : open_bare_file(options, config);
+  refuse_other_class_order(saved.class_names, class_names);
+  const ModelOptions& teacher = saved.model->options();
+  if (teacher.num_classes != config.model.num_classes) {
+    throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
+                            teacher.num_classes, config.model.num_classes));
+  }
+  if (teacher.in_chans != config.model.in_chans) {
+    throw Error(fmt::format("the teacher takes {} image channel(s), the student {}",
+                            teacher.in_chans, config.model.in_chans));
+  }
+  const InputForm student{config.augment.mean, config.augment.std, config.augment.image_size};
+  return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, student,
+                                   device, saved.answers_by_mean);
+}
+
+// The table of a teacher, in messages: "teacher", or "teacher.1" of several.
+std::string table_of(const Config& config, size_t index) {
+  return item_key("teacher", index, config.teachers.size());
+}
+
+// The key by which the run needs logits of all classes from a teacher; empty: it does not.
+std::string key_for_all_logits(const DistillOptions& distill, size_t teacher) {
+  const bool shake = distill.method == "shake";
+  if (shake && distill.inherit == "mse") return "distill.inherit = \"mse\"";
+  if (shake && distill.logit_norm != "none") {
+    return fmt::format("distill.logit_norm = \"{}\"", distill.logit_norm);
+  }
+  for (const TermOptions& term : distill.terms) {
+    if (term.teacher != static_cast<int64_t>(teacher) || term.logit_norm == "none") continue;
+    return fmt::format("distill.terms.logit_norm = \"{}\"", term.logit_norm);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources,
+                                       RunData& data) {
+  std::vector<RunTeacher> teachers;
+  for (size_t i = 0; i < config.teachers.size(); ++i) {
+    RunTeacher teacher;
+    try {
+      teacher.network =
+          build_teacher(config.teachers[i], config, data.train_set->class_names(), data.device);
+    } catch (const Error& error) {
+      throw ConfigError(
+          fmt::format("{}teacher: {}", sources.at(table_of(config, i) + ".path"), error.what()));
+    }
+    teacher.name = teacher.network->name();
+    Model& model = teacher.network->model();
+    data.notes.push_back(fmt::format("teacher {} ({}): {} parameters", teacher.name,
+                                     model.options().name, count_parameters(model.module())));
+    teachers.push_back(std::move(teacher));
+  }
+  return teachers;
+}
+
+CacheSubject cache_subject(const Config& config, RunTeacher& teacher, const RunData& data) {
+  const int64_t images = data.train_set->size(), samples = data.math.samples_per_step;
+  const int64_t views = config.augment.views(), steps = data.math.steps_per_epoch;
+  const int64_t last = config.data.drop_last ? samples : images - (steps - 1) * samples;
+  return {config,
+          teacher.name,
+          teacher.network->digest(),
+          digest(*data.train_set),
+          digest(*data.eval_set),
+          config.model.num_classes,
+          {steps, samples * views, last * views}};
+}
+
+void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const Sources& sources,
+                RunData& data, int64_t epochs) {
+  for (size_t i = 0; i < teachers.size(); ++i) {
+    const std::string& folder = config.teachers[i].cache;
+    if (folder.empty()) continue;
+    RunTeacher& teacher = teachers[i];
+    try {
+      teacher.cache = std::make_unique<TeacherCache>(folder, cache_subject(config, teacher, data));
+      const SparseForm& form = teacher.cache->store().form();
+      const std::string key = key_for_all_logits(config.distill, i);
+      if (!key.empty() && !form.keeps_all()) {
+        throw Error(fmt::format(
+            "{} compares the logits of all classes, and the cache in {} keeps the largest {} of "
+            "{}: make one with --top-k {}, or leave teacher.cache out",
+            key, folder, form.top_k, form.classes, form.classes));
+      }
+      teacher.cache->require_epochs(epochs);
+      data.notes.push_back(fmt::format("  its answers come from {}: {} of {} logits", folder,
+                                       form.top_k, form.classes));
+    } catch (const Error& error) {
+      throw ConfigError(sources.at(table_of(config, i) + ".cache") + error.what());
+    }
+    teacher.network.reset();
+  }
+}
+
+TeacherScore score_teacher(RunTeacher& teacher, size_t index, const LoadedConfig& loaded,
+                           const RunData& data, Loader& loader,
+                           const augment::Normalizer& normalize) {
+  const Config& config = loaded.config;
+  TeacherScore score;
+  if (teacher.cache) {
+    score = teacher.cache->score();
+  } else {
+    const Forward forward = [&](const torch::Tensor& images) {
+      const AutocastGuard autocast(data.device, data.precision);
+      return teacher.network->forward(images);
+    };
+    const EvalResult result = evaluate(forward, loader, normalize);
+    const HeadScore& head = result.head("class");
+    score = {head.top1, head.top5, head.loss, result.predictions};
+  }
+  if (!std::isfinite(score.loss)) {
+    throw ConfigError(fmt::format(
+        "{}teacher {} gives logits that are no numbers: its weights are damaged, or "
+        "overflow in {}",
+        loaded.sources.at(table_of(config, index) + ".path"), teacher.name, config.run.precision));
+  }
+  const double expected = config.teachers[index].expect_top1;
+  if (score.top1 >= expected) return score;
+  throw ConfigError(fmt::format(
+      "{}teacher {} scores top-1 {:.2f} on the evaluation set, less than expect_top1 = {}: wrong "
+      "weights, normalisation (teacher.mean, teacher.std) or class order?",
+      loaded.sources.at(table_of(config, index) + ".expect_top1"), teacher.name, score.top1,
+      expected));
+}
+
+}  // namespace umbra

@@ -1,0 +1,44 @@
+// The teachers of a run: networks, or caches of what they answered.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "train/distill/teacher.h"
+#include "train/loop/evaluator.h"
+#include "train/loop/run_data.h"
+#include "train/loop/teacher_cache.h"
+
+namespace umbra {
+
+struct RunTeacher {
+  std::string name;
+  std::unique_ptr<Teacher> network;     // null where there is a
+  std::unique_ptr<TeacherCache> cache;  // that answers instead
+
+  // Without gradients and shadow logits.
+  ModelOutput answer(const Batch& batch) {
+    return cache ? cache->answer(batch) : network->forward(batch.images);
+  }
+};
+
+// Builds every teacher of the config as a network. Throws ConfigError, with the place in the
+// config, if one does not fit the run.
+std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources, RunData& data);
+
+// What the cache of a teacher, as a network, depends on.
+CacheSubject cache_subject(const Config& config, RunTeacher& teacher, const RunData& data);
+
+// Puts caches in the place of the teachers with teacher.cache. Throws ConfigError if one is not
+// for this run, holds too little for its methods, or lacks some of the `epochs`.
+void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const Sources& sources,
+                RunData& data, int64_t epochs);
+
+// Scores a teacher on the evaluation set, or tells what its cache knows. Throws ConfigError if its
+// logits are no numbers, or it scores less than teacher.expect_top1.
+TeacherScore score_teacher(RunTeacher& teacher, size_t index, const LoadedConfig& loaded,
+                           const RunData& data, Loader& loader,
+                           const augment::Normalizer& normalize);
+
+}  // namespace umbra

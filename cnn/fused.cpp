@@ -51,7 +51,13 @@ torch::Tensor run_conv(const kernels::ConvShape& shape, Direction direction,
                        const After& after = {}) {
   torch::Tensor packed = torch::empty({kernels::packed_weights_size(shape, direction)},
                                       x.options().dtype(torch::kBFloat16));
-  kernels::pack_weights(shape, direction, weight.const_data_ptr<float>(), bits(packed));
+  const float* values = weight.const_data_ptr<float>();
+  bf16* to_packed = bits(packed);
+  at::parallel_for(0, kernels::weight_blocks(shape, direction), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      kernels::pack_weights(shape, direction, values, block, to_packed);
+    }
+  });
   const bool forward = direction == Direction::kForward;
   const int64_t images = x.size(0), from_values = forward ? shape.in_values() : shape.out_values(),
                 to_values = forward ? shape.out_values() : shape.in_values();
@@ -75,24 +81,24 @@ torch::Tensor weight_gradient(const kernels::ConvShape& shape, const torch::Tens
                               const torch::Tensor& grad_out) {
   const kernels::WeightSums layout = kernels::weight_sums(shape);
   // More parts need more memory, fewer keep fewer threads busy.
-  const int64_t parts = std::clamp<int64_t>((1 << 20) / layout.size(), 4, 16);
+  const int64_t parts = std::min(x.size(0), std::clamp<int64_t>((1 << 20) / layout.size(), 4, 16));
   torch::Tensor sums =
-      torch::zeros({parts, layout.taps, layout.in, layout.out}, x.options().dtype(torch::kFloat32));
-  const bf16 *from = bits(x), *grad = bits(grad_out);
+      torch::empty({parts, layout.taps, layout.in, layout.out}, x.options().dtype(torch::kFloat32));
+  const bf16 *from = bits(x), *gradient = bits(grad_out);
   float* to = sums.mutable_data_ptr<float>();
   kernels::for_each_part(x.size(0), parts, [&](int64_t part, int64_t begin, int64_t end) {
     const kernels::Scratch scratch(kernels::weight_gradient_scratch(shape));
     const kernels::Tiles tiles;
     kernels::weight_gradient(shape, end - begin, from + begin * shape.in_values(),
-                             grad + begin * shape.out_values(), to + part * layout.size(),
+                             gradient + begin * shape.out_values(), to + part * layout.size(),
                              scratch.get());
   });
-  return kernels::add_parts(sums)
-      .narrow(1, 0, shape.in)
-      .narrow(2, 0, shape.out)
-      .permute({2, 1, 0})
-      .contiguous()
-      .view({shape.out, shape.in, shape.size, shape.size});
+  torch::Tensor grad = torch::empty({shape.out, shape.in, shape.size, shape.size}, sums.options());
+  float* to_grad = grad.mutable_data_ptr<float>();
+  at::parallel_for(0, shape.in, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) kernels::add_weight_sums(shape, parts, to, c, to_grad);
+  });
+  return grad;
 }
 
 struct FusedConv : torch::autograd::Function<FusedConv> {
@@ -182,10 +188,12 @@ void set_scale_and_shift(double rstd, float mean, float gamma, float beta, float
 struct NormArguments {
   torch::nn::BatchNorm2dImpl* norm;
   bool relu;
+  bool keep_before;  // the ReLU
 };
 
+// What comes out, and before the ReLU where that is kept.
 struct FusedNorm : torch::autograd::Function<FusedNorm> {
-  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
+  static variable_list forward(AutogradContext* context, const torch::Tensor& x,
                                const std::optional<torch::Tensor>& residual,
                                const torch::Tensor& gamma, const torch::Tensor& beta,
                                const NormArguments& arguments) {
@@ -199,26 +207,37 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
       set_scale_and_shift(floats(rstd)[c], floats(mean)[c], floats(gamma)[c], floats(beta)[c],
                           scale[c], shift[c]);
     }
-    torch::Tensor out = empty_image(x.sizes(), x);
+    torch::Tensor out = empty_image(x.sizes(), x), before;
     const bf16 *from = bits(x), *added = residual ? bits(*residual) : nullptr;
-    bf16* to = bits(out);
+    bf16 *to = bits(out), *to_before = nullptr;
+    if (arguments.keep_before) {
+      before = empty_image(x.sizes(), x);
+      to_before = bits(before);
+    }
     kernels::for_each_part(rows, kParts, [&](int64_t, int64_t begin, int64_t end) {
       const int64_t at = begin * channels;
       kernels::norm_apply(end - begin, channels, from + at, scale.data(), shift.data(),
-                          added ? added + at : nullptr, arguments.relu, to + at);
+                          added ? added + at : nullptr, arguments.relu, to + at,
+                          to_before ? to_before + at : nullptr);
     });
     context->save_for_backward({x, arguments.relu ? out : torch::Tensor(), mean, rstd, gamma});
     context->saved_data["training"] = norm.is_training();
     context->saved_data["has_residual"] = residual.has_value();
-    return out;
+    context->set_materialize_grads(false);
+    if (before.defined()) return {out, before};
+    return {out};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     kernels::refuse_double_backward();
     const variable_list saved = context->get_saved_variables();
-    const torch::Tensor &x = saved[0], &out = saved[1], &mean = saved[2], &rstd = saved[3],
-                        &gamma = saved[4];
-    const torch::Tensor grad_out = kernel_input(grads[0]);
+    const torch::Tensor &x = saved[0], &mean = saved[2], &rstd = saved[3], &gamma = saved[4];
+    torch::Tensor out = saved[1], grad_out = grads[0];
+    if (grads.size() > 1 && grads[1].defined()) {  // somebody reads what is before the ReLU
+      grad_out = grad_out.defined() ? grads[1] + grad_out * (out > 0) : grads[1];
+      out = torch::Tensor();
+    }
+    grad_out = kernel_input(grad_out);
     const int64_t channels = x.size(1), rows = x.numel() / channels;
     const bf16 *from = bits(x), *positive = out.defined() ? bits(out) : nullptr,
                *grad = bits(grad_out);
@@ -327,7 +346,29 @@ torch::Tensor frozen_conv_norm(const torch::nn::Conv2d& conv, const torch::nn::B
                   conv->weight.contiguous(), image, after);
 }
 
+torch::Tensor convolve(torch::nn::Conv2d& conv, const torch::Tensor& x, bool fits) {
+  return fits ? FusedConv::apply(kernel_input(x), conv->weight, stride_of(conv)) : conv(x);
+}
+
+variable_list normalise(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
+                        const torch::Tensor& residual, bool relu, bool keep_before) {
+  return FusedNorm::apply(kernel_input(x), kernel_residual(residual), norm->weight, norm->bias,
+                          NormArguments{norm.get(), relu, keep_before});
+}
+
 }  // namespace
+
+Activated conv_norm_activated(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+                              const torch::Tensor& x, const torch::Tensor& residual) {
+  const bool conv_fits = fits(conv, x), norm_fits = fits(norm, x);
+  if (norm_fits && (norm->is_training() || at::GradMode::is_enabled())) {
+    const torch::Tensor y = convolve(conv, x, conv_fits);
+    const variable_list both = normalise(norm, y, residual, /*relu=*/true, /*keep_before=*/true);
+    return {both[0], both[1]};
+  }
+  const torch::Tensor before = conv_norm(conv, norm, x, residual);
+  return {torch::relu(before), before};
+}
 
 torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
                         const torch::Tensor& x, const torch::Tensor& residual, bool relu) {
@@ -335,12 +376,8 @@ torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
   if (conv_fits && norm_fits && !norm->is_training() && !at::GradMode::is_enabled()) {
     return frozen_conv_norm(conv, norm, x, residual, relu);
   }
-  const torch::Tensor y =
-      conv_fits ? FusedConv::apply(kernel_input(x), conv->weight, stride_of(conv)) : conv(x);
-  if (norm_fits) {
-    return FusedNorm::apply(kernel_input(y), kernel_residual(residual), norm->weight, norm->bias,
-                            NormArguments{norm.get(), relu});
-  }
+  const torch::Tensor y = convolve(conv, x, conv_fits);
+  if (norm_fits) return normalise(norm, y, residual, relu, /*keep_before=*/false)[0];
   torch::Tensor out = norm(y);
   if (residual.defined()) out = out + residual;
   return relu ? torch::relu(out) : out;

@@ -13,6 +13,13 @@ torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
                         const torch::Tensor& x, const torch::Tensor& residual = {},
                         bool relu = false);
 
+// relu(norm(conv(x)) + residual), and the same before the ReLU.
+struct Activated {
+  torch::Tensor after, before;
+};
+Activated conv_norm_activated(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+                              const torch::Tensor& x, const torch::Tensor& residual = {});
+
 inline torch::Tensor conv_norm_relu(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
                                     const torch::Tensor& x, const torch::Tensor& residual = {}) {
   return conv_norm(conv, norm, x, residual, /*relu=*/true);

@@ -13,8 +13,8 @@ class ResidualBlock : public Block {
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = before_last(x), added = shortcut(x);
     if (!ends_stage) return {"", conv_norm_relu(last_conv, last_norm, inner, added), {}};
-    const torch::Tensor pre = conv_norm(last_conv, last_norm, inner, added);
-    return {"", torch::relu(pre), pre};
+    const Activated out = conv_norm_activated(last_conv, last_norm, inner, added);
+    return {"", out.after, out.before};
   }
   torch::nn::Conv2d last_conv{nullptr};
   BatchNorm2d last_norm{nullptr};

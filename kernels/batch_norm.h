@@ -12,9 +12,10 @@ namespace umbra::kernels {
 void norm_sums(int64_t rows, int64_t channels, const bf16* x, const float* pivot, float* sum,
                float* squares);
 
-// out = x * scale + shift + residual (may be null), at least 0 with `relu`.
+// out = x * scale + shift + residual (may be null), at least 0 with `relu`; `before` (may be null)
+// is the same without the ReLU.
 void norm_apply(int64_t rows, int64_t channels, const bf16* x, const float* scale,
-                const float* shift, const bf16* residual, bool relu, bf16* out);
+                const float* shift, const bf16* residual, bool relu, bf16* out, bf16* before);
 
 // With g the gradient where `out` is above 0 (everywhere, if it is null): adds g to sum, and
 // g * (x - mean) to product.

@@ -8,6 +8,8 @@ namespace {
 
 constexpr int64_t kBlock = 2 * kRows;
 constexpr int64_t kMaxStride = 2, kMaxSize = 3;
+constexpr int64_t kAtOnce =
+    512;  // pixels of a weight gradient's product, so that a panel stays near
 
 void zero(bf16* values, int64_t count) { __builtin_memset(values, 0, count * sizeof(bf16)); }
 
@@ -64,7 +66,7 @@ struct Split {
 // Taps of one row of the kernel that meet neighbouring places.
 struct Run {
   int64_t from = 0;                                 // value of the planes that place 0 starts at
-  int64_t weights = 0;                              // value of the packed weights
+  int64_t above = 0;                                // depth of the runs before it
   int64_t depth = 0;                                // values, padded
   int64_t taps = 0, row = 0, column = 0, step = 1;  // of the kernel: columns column + step * i
 };
@@ -81,7 +83,8 @@ struct Plan {
   int64_t from_height, from_width, from_channels, to_width, to_channels;
   Plane planes[kMaxStride * kMaxStride];
   Pass passes[kMaxStride * kMaxStride];
-  int64_t plane_count = 0, pass_count = 0, values = 0, packed = 0;
+  int64_t plane_count = 0, pass_count = 0, values = 0;
+  int64_t depth = 0;        // of all runs
   bool leaves_out = false;  // some of the output, which is zero
 
   Plan(const ConvShape& shape, Direction direction) {
@@ -152,12 +155,18 @@ struct Plan {
 
   void add_run(Pass& pass, int64_t place, Run run) {
     run.from = place * from_channels;
-    run.weights = packed;
+    run.above = depth;
     run.depth = padded(run.taps * from_channels, kDepth);
-    packed += run.depth * padded(to_channels, kRows);
+    depth += run.depth;
     pass.runs[pass.count++] = run;
   }
 };
+
+// Paired matrices lie in panels of two tiles' columns (the last one perhaps of one), each by
+// itself: so what a product reads follows itself in memory.
+int64_t panel_width(int64_t columns, int64_t j) {
+  return columns - j < 2 * kRows ? columns - j : 2 * kRows;
+}
 
 // What the tiles read behind the last place.
 int64_t slack(const Plan& plan) { return (kBlock + kMaxSize) * plan.from_channels + 2 * kDepth; }
@@ -178,14 +187,15 @@ void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16
   const int64_t in = plan.from_channels, channels = plan.to_channels;
   const int64_t columns = padded(channels, kRows), places = pass.rows * pass.pitch;
   for (int64_t j = 0; j < columns; j += kBlock) {
+    const int64_t width = panel_width(columns, j);
+    const bf16* panel = packed + j * plan.depth;
     int64_t k = 0, m = 0;
     for (int64_t i = 0; i < places; i += kBlock) {
       with_block(places - i, columns - j, [&](auto block) {
         block.zero();
         for (int64_t r = 0; r < pass.count; ++r) {
           const Run& run = pass.runs[r];
-          block.add(planes + run.from + i * in, in, packed + run.weights + 2 * j, columns,
-                    run.depth);
+          block.add(planes + run.from + i * in, in, panel + run.above * width, width, run.depth);
         }
         block.store(sums, kBlock);
       });
@@ -236,23 +246,32 @@ struct GradientSizes {
 }  // namespace
 
 int64_t packed_weights_size(const ConvShape& shape, Direction direction) {
-  return Plan(shape, direction).packed;
+  const Plan plan(shape, direction);
+  return plan.depth * padded(plan.to_channels, kRows);
 }
 
-void pack_weights(const ConvShape& shape, Direction direction, const float* weights, bf16* packed) {
+int64_t weight_blocks(const ConvShape& shape, Direction direction) {
+  return padded(Plan(shape, direction).to_channels, kRows) / kRows;
+}
+
+void pack_weights(const ConvShape& shape, Direction direction, const float* weights, int64_t block,
+                  bf16* packed) {
   const Plan plan(shape, direction);
   const bool forward = direction == Direction::kForward;
   const int64_t kernel = shape.size * shape.size, in = plan.from_channels;
   const int64_t out_stride = forward ? shape.in * kernel : kernel;
   const int64_t in_stride = forward ? kernel : shape.in * kernel;
   const int64_t columns = padded(plan.to_channels, kRows);
+  const int64_t out = block * kRows, j = out / kBlock * kBlock, width = panel_width(columns, j);
+  const __mmask16 lanes = lanes16(plan.to_channels - out);
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i at = _mm512_mullo_epi32(lane, _mm512_set1_epi32(static_cast<int>(out_stride)));
   for (int64_t p = 0; p < plan.pass_count; ++p) {
     for (int64_t r = 0; r < plan.passes[p].count; ++r) {
       const Run& run = plan.passes[p].runs[r];
+      bf16* panel = packed + j * plan.depth + run.above * width + 2 * (out - j);
       // The weights of value k of the run, to 16 channels, as 16 bits in 32.
-      const auto row = [&](int64_t k, int64_t out, __mmask16 lanes) {
+      const auto row = [&](int64_t k) {
         if (k >= run.taps * in) return _mm512_setzero_si512();
         const int64_t column = run.column + run.step * (k / in);
         const float* from =
@@ -261,12 +280,8 @@ void pack_weights(const ConvShape& shape, Direction direction, const float* weig
         return _mm512_cvtepu16_epi32(narrow(values));
       };
       for (int64_t k = 0; k < run.depth; k += 2) {
-        for (int64_t out = 0; out < columns; out += 16) {
-          const __mmask16 lanes = lanes16(plan.to_channels - out);
-          const __m512i pair =
-              _mm512_or_si512(row(k, out, lanes), _mm512_slli_epi32(row(k + 1, out, lanes), 16));
-          _mm512_storeu_si512(packed + run.weights + (k / 2 * columns + out) * 2, pair);
-        }
+        const __m512i pair = _mm512_or_si512(row(k), _mm512_slli_epi32(row(k + 1), 16));
+        _mm512_storeu_si512(panel + k * width, pair);
       }
     }
   }
@@ -307,7 +322,7 @@ int64_t weight_gradient_scratch(const ConvShape& shape) {
 }
 
 // By channels the input is the left side, the gradient by pixels the right one: for each tap
-// sums[in, out] += sum over places of plane[place + shift, in] * grad_out[place, out].
+// sums[in, out] = sum over places of plane[place + shift, in] * grad_out[place, out].
 void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
                      const bf16* grad_out, float* sums, float* scratch) {
   const GradientSizes size(shape);
@@ -335,14 +350,44 @@ void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
       grad_plane.fill(shape.out_height(), shape.out_width(), shape.out,
                       grad_out + (first + i) * shape.out_values(), filled + i * places * shape.out);
     }
-    pack_pairs(filled, shape.out, pixels, shape.out, grad_paired, depth, size.out);
-    for (int64_t tap = 0; tap < shape.size * shape.size; ++tap) {
-      const int64_t row = tap / shape.size, column = tap % shape.size;
-      const int64_t plane = row % shape.stride * size.split.count + column % shape.stride;
-      const int64_t shift = row / shape.stride * size.plane.pitch + column / shape.stride;
-      multiply<Sums::kGoOn>(size.in, size.out, depth,
-                            by_channel + plane * size.shifted * size.in + shift, size.shifted,
-                            grad_paired, size.out, sums + tap * size.in * size.out, size.out);
+    for (int64_t j = 0; j < size.out; j += kBlock) {
+      pack_pairs(filled + j, shape.out, pixels, shape.out - j, grad_paired + j * depth, depth,
+                 panel_width(size.out, j));
+    }
+    for (int64_t k = 0; k < depth; k += kAtOnce) {
+      const int64_t some = depth - k < kAtOnce ? depth - k : kAtOnce;
+      for (int64_t tap = 0; tap < shape.size * shape.size; ++tap) {
+        const int64_t row = tap / shape.size, column = tap % shape.size;
+        const int64_t plane = row % shape.stride * size.split.count + column % shape.stride;
+        const int64_t shift = row / shape.stride * size.plane.pitch + column / shape.stride;
+        const bf16* left = by_channel + plane * size.shifted * size.in + shift + k;
+        for (int64_t j = 0; j < size.out; j += kBlock) {
+          const int64_t width = panel_width(size.out, j);
+          const auto product = first + k == 0 ? multiply<Sums::kNew> : multiply<Sums::kGoOn>;
+          product(size.in, width, some, left, size.shifted, grad_paired + j * depth + k * width,
+                  width, sums + tap * size.in * size.out + j, size.out);
+        }
+      }
+    }
+  }
+}
+
+void add_weight_sums(const ConvShape& shape, int64_t parts, const float* sums, int64_t channel,
+                     float* grad) {
+  const WeightSums layout = weight_sums(shape);
+  float total[kMaxSize * kMaxSize][16];
+  for (int64_t out = 0; out < shape.out; out += 16) {
+    for (int64_t tap = 0; tap < layout.taps; ++tap) {
+      const float* from = sums + (tap * layout.in + channel) * layout.out + out;
+      __m512 sum = _mm512_loadu_ps(from);
+      for (int64_t part = 1; part < parts; ++part) {
+        sum = _mm512_add_ps(sum, _mm512_loadu_ps(from + part * layout.size()));
+      }
+      _mm512_storeu_ps(total[tap], sum);
+    }
+    for (int64_t o = out; o < shape.out && o < out + 16; ++o) {
+      float* to = grad + (o * shape.in + channel) * layout.taps;
+      for (int64_t tap = 0; tap < layout.taps; ++tap) to[tap] = total[tap][o - out];
     }
   }
 }

@@ -22,9 +22,12 @@ struct ConvShape {
 // From the input to the output, or from the gradient of the output to that of the input.
 enum class Direction { kForward, kBackward };
 
-// Weights [out, in, size, size] as the products want them.
+// Weights [out, in, size, size] as the products want them: a block of 16 channels of the result at
+// a time.
 int64_t packed_weights_size(const ConvShape& shape, Direction direction);  // in bf16
-void pack_weights(const ConvShape& shape, Direction direction, const float* weights, bf16* packed);
+int64_t weight_blocks(const ConvShape& shape, Direction direction);
+void pack_weights(const ConvShape& shape, Direction direction, const float* weights, int64_t block,
+                  bf16* packed);
 
 // What is done to the sums before they are rounded: sum * scale + shift + residual, at least 0 with
 // relu. Null pointers leave a part out; scale and shift come together.
@@ -39,8 +42,8 @@ int64_t conv_scratch(const ConvShape& shape, Direction direction);
 void conv(const ConvShape& shape, Direction direction, const bf16* image, const bf16* packed,
           const Epilogue& epilogue, bf16* out, float* scratch);
 
-// Adds the gradient of the weights by `images` images to sums [size * size, padded in, padded out],
-// taps by row and column.
+// The gradient of the weights by `images` images, at least one: sums [size * size, padded in,
+// padded out], taps by row and column.
 struct WeightSums {
   int64_t taps, in, out;  // channels padded to 16
   int64_t size() const { return taps * in * out; }
@@ -49,5 +52,9 @@ WeightSums weight_sums(const ConvShape& shape);
 int64_t weight_gradient_scratch(const ConvShape& shape);
 void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
                      const bf16* grad_out, float* sums, float* scratch);
+
+// Adds up `parts` such sums, in their order, for one input channel: to grad [out, in, size, size].
+void add_weight_sums(const ConvShape& shape, int64_t parts, const float* sums, int64_t channel,
+                     float* grad);
 
 }  // namespace umbra::kernels

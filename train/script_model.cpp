@@ -15,6 +15,9 @@ class ScriptModule : public torch::nn::Module {
     for (const torch::Tensor& parameter : script_.parameters()) {
       register_parameter(fmt::format("parameter_{}", i++), parameter, parameter.requires_grad());
     }
+    for (const torch::Tensor& buffer : script_.buffers()) {
+      register_buffer(fmt::format("buffer_{}", i++), buffer);
+    }
   }
 
   using torch::nn::Module::to;

@@ -169,28 +169,78 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FusedNorm,
                                            NormCase{4, 24, 9, false, false, true},
                                            NormCase{4, 16, 6, true, true, false}));
 
+torch::nn::BatchNorm2d random_norm(int64_t channels) {
+  torch::nn::BatchNorm2d norm(channels);
+  const torch::NoGradGuard no_grad;
+  norm->weight.normal_();
+  norm->bias.normal_();
+  norm->running_mean.normal_();
+  norm->running_var.uniform_(0.5, 2.0);
+  return norm;
+}
+
 // What a teacher runs: one pass instead of two.
 TEST(FrozenConvNorm, AgreesWithTheSameInTwoPasses) {
   torch::manual_seed(9);
-  torch::nn::Conv2d layer = conv(20, 40, 3);
-  torch::nn::BatchNorm2d norm(40);
-  {
-    const torch::NoGradGuard no_grad;
-    norm->weight.normal_();
-    norm->bias.normal_();
-    norm->running_mean.normal_();
-    norm->running_var.uniform_(0.5, 2.0);
-  }
-  norm->eval();
-  const torch::Tensor x = random({3, 20, 9, 11}), residual = random({3, 40, 9, 11});
-  for (const bool relu : {false, true}) {
-    for (const torch::Tensor& added : {torch::Tensor(), residual}) {
-      const CpuAutocast autocast;
-      const torch::Tensor two = conv_norm(layer, norm, x, added, relu).detach();
-      const torch::NoGradGuard no_grad;
-      const torch::Tensor one = conv_norm(layer, norm, x, added, relu);
-      EXPECT_LT(relative_error(one, two.to(torch::kFloat64)), kBf16);
+  for (const auto& [size, stride] : {std::pair{3, 1}, {3, 2}, {1, 1}, {1, 2}}) {
+    torch::nn::Conv2d layer = conv(20, 40, size, stride);
+    torch::nn::BatchNorm2d norm = random_norm(40);
+    norm->eval();
+    const torch::Tensor x = random({3, 20, 9, 11});
+    const torch::Tensor residual = random(layer(x).sizes());
+    for (const bool relu : {false, true}) {
+      for (const torch::Tensor& added : {torch::Tensor(), residual}) {
+        const CpuAutocast autocast;
+        const torch::Tensor two = conv_norm(layer, norm, x, added, relu).detach();
+        const torch::NoGradGuard no_grad;
+        const torch::Tensor one = conv_norm(layer, norm, x, added, relu);
+        EXPECT_LT(relative_error(one, two.to(torch::kFloat64)), kBf16);
+      }
     }
+  }
+}
+
+// With gradients of what is after the ReLU, before it, and of both.
+TEST(ActivatedConvNorm, AgreesWithItsDefinition) {
+  torch::manual_seed(10);
+  torch::nn::Conv2d same = idle_conv(24);
+  torch::nn::BatchNorm2d norm = random_norm(24);
+  const torch::Tensor values = random({4, 24, 6, 6}), added = random(values.sizes()),
+                      grad = random(values.sizes());
+  for (const auto& [after, before] : {std::pair{1.0, 0.0}, {0.0, 1.0}, {0.5, 1.0}}) {
+    const auto sum = [&, a = after, b = before](const torch::Tensor& y, const torch::Tensor& z) {
+      torch::Tensor total;  // what has no share has no gradient, either
+      const auto weigh = [&](const torch::Tensor& x, double weight) {
+        if (weight == 0.0) return;
+        const torch::Tensor value = (weight * x.to(torch::kFloat64) * grad).sum();
+        total = total.defined() ? total + value : value;
+      };
+      weigh(y, a);
+      weigh(z, b);
+      return total;
+    };
+    const torch::Tensor x = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
+    const torch::Tensor residual = leaf(added, torch::kBFloat16),
+                        exact_residual = leaf(added, torch::kFloat64);
+    Activated got;
+    {
+      const CpuAutocast autocast;
+      got = conv_norm_activated(same, norm, x, residual);
+    }
+    sum(got.after, got.before).backward();
+    torch::nn::BatchNorm2d plain(24);
+    plain->to(torch::kFloat64);
+    {
+      const torch::NoGradGuard no_grad;
+      plain->weight.copy_(norm->weight);
+      plain->bias.copy_(norm->bias);
+    }
+    const torch::Tensor want = plain(exact) + exact_residual;
+    sum(want * (got.before > 0), want).backward();
+    EXPECT_LT(relative_error(got.before.detach(), want.detach()), kBf16);
+    EXPECT_LT(relative_error(got.after.detach(), want.clamp_min(0.0).detach()), kBf16);
+    EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+    EXPECT_LT(relative_error(residual.grad(), exact_residual.grad()), kBf16);
   }
 }
 

@@ -24,51 +24,51 @@ torch::Tensor through(const SparseForm& form, const torch::Tensor& logits) {
 }
 
 TEST(SparseLogits, TenOfAThousandTake44Bytes) {
-  const SparseForm form{1000, 10, 1.0};
+  const SparseForm form{1000, 10};
   EXPECT_EQ(form.row_bytes(), 44);
   EXPECT_EQ(encode(form, random_logits(3, 1000)).size(), 3u * 44u);
 }
 
 TEST(SparseLogits, KeepTheLargestAndWhichTheyAre) {
-  const SparseForm form{50, 5, 1.0};
+  const SparseForm form{50, 5};
   const torch::Tensor z = random_logits(7, 50), q = through(form, z);
   const auto [top, classes] = z.topk(5, 1);
   EXPECT_TRUE(std::get<1>(q.topk(5, 1)).equal(classes));
   test::expect_close(q.gather(1, classes), top, 1e-3);
 }
 
-TEST(SparseLogits, TheRestHasItsShareAtItsTemperature) {
-  const torch::Tensor z = random_logits(6, 40);
-  const auto rest = [&](const torch::Tensor& logits, double temperature) {
-    const torch::Tensor kept = std::get<1>(z.topk(4, 1));
-    return 1.0 - torch::softmax(logits / temperature, 1).gather(1, kept).sum(1);
+TEST(SparseLogits, TheRestHasItsShare) {
+  const torch::Tensor z = random_logits(6, 40), kept = std::get<1>(z.topk(4, 1));
+  const auto rest = [&](const torch::Tensor& logits) {
+    return 1.0 - torch::softmax(logits, 1).gather(1, kept).sum(1);
   };
-  for (const double temperature : {1.0, 4.0}) {
-    const torch::Tensor q = through({40, 4, temperature}, z);
-    test::expect_close(rest(q, temperature), rest(z, temperature), 2e-3);
-    const double other = 5.0 - temperature;  // the classes of the rest are equal: not so there
-    EXPECT_GT((rest(q, other) - rest(z, other)).abs().max().item<double>(), 1e-2);
-  }
+  const torch::Tensor q = through({40, 4}, z);
+  test::expect_close(rest(q), rest(z), 2e-3);
+  EXPECT_EQ(std::get<0>(torch::_unique(q[0])).numel(), 5);
 }
 
 TEST(SparseLogits, AllKeptAreTheLogits) {
   const torch::Tensor z = random_logits(5, 12);
-  test::expect_close(through({12, 12, 1.0}, z), z, 1e-3);
+  test::expect_close(through({12, 12}, z), z, 1e-3);
 }
 
 TEST(SparseLogits, TheTopClassIsExact) {
-  // Ties, as bf16 has many, logits a rounding apart, and classes beyond 15 bits.
+  // Ties, as bf16 has many, classes beyond 15 bits, and logits a rounding apart.
   torch::Tensor tied = torch::zeros({1, 6});
   tied[0][4] = tied[0][2] = 3.0;
-  torch::Tensor near = torch::full({1, 6}, -1.0);
-  near[0][1] = 15.3F;
-  near[0][5] = std::nextafter(15.3F, 16.0F);
   torch::Tensor many = torch::zeros({1, 65536});
   many[0][65535] = 9.0;
-  for (const torch::Tensor& z : {tied, near, many, random_logits(500, 30).to(torch::kBFloat16)}) {
+  std::vector<torch::Tensor> cases = {tied, many, random_logits(500, 30).to(torch::kBFloat16)};
+  for (const float largest : {15.3F, 0.3F, 0.01F, 0.0F, -0.3F, -7.9999F, -15.999F, -3000.0F}) {
+    torch::Tensor near = torch::full({1, 6}, largest - 1.0F);
+    near[0][5] = largest;
+    near[0][1] = std::nextafter(largest, -1e9F);
+    cases.push_back(near);
+  }
+  for (const torch::Tensor& z : cases) {
     for (const int64_t top_k : {int64_t{1}, int64_t{5}}) {
-      const torch::Tensor q = through({z.size(1), top_k, 1.0}, z);
-      EXPECT_TRUE(q.argmax(1).equal(z.to(torch::kFloat32).argmax(1))) << top_k;
+      const torch::Tensor q = through({z.size(1), top_k}, z);
+      EXPECT_TRUE(q.argmax(1).equal(z.to(torch::kFloat32).argmax(1))) << top_k << z.slice(1, 0, 6);
     }
   }
 }
@@ -76,26 +76,27 @@ TEST(SparseLogits, TheTopClassIsExact) {
 class LogitStoreTest : public ::testing::Test {
  protected:
   static constexpr int64_t kClasses = 6;
-  const SparseForm form_{kClasses, kClasses, 1.0};
+  static constexpr uint32_t kIdentity = 77;
+  const SparseForm form_{kClasses, kClasses};
   const EpochShape shape_{3, 4, 2};
 
   torch::Tensor step(int64_t number) {
     return random_logits(number < 2 ? 4 : 2, kClasses, static_cast<uint64_t>(number));
   }
   void fill(int64_t epoch, int64_t steps) {
-    const LogitStore store(folder_.path(), form_, shape_);
+    const LogitStore store(folder_.path(), kIdentity, form_, shape_);
     LogitStore::Writer writer(store, epoch);
     while (writer.next_step() < steps) writer.append(step(writer.next_step()));
   }
   void expect_whole(int64_t epoch) {
-    LogitStore store(folder_.path(), form_, shape_);
+    LogitStore store(folder_.path(), kIdentity, form_, shape_);
     EXPECT_TRUE(store.has(epoch));
     for (int64_t i = 0; i < 3; ++i) {
       test::expect_close(store.read(epoch, i, 0, i < 2 ? 4 : 2), step(i), 1e-3);
     }
   }
   std::string bytes(int64_t epoch) {
-    return read_file(LogitStore(folder_.path(), form_, shape_).path(epoch));
+    return read_file(LogitStore(folder_.path(), kIdentity, form_, shape_).path(epoch));
   }
 
   test::TemporaryFolder folder_;
@@ -106,7 +107,7 @@ TEST_F(LogitStoreTest, HoldsEverySteps) {
   fill(7, 3);
   expect_whole(0);
   expect_whole(7);
-  LogitStore store(folder_.path(), form_, shape_);
+  LogitStore store(folder_.path(), kIdentity, form_, shape_);
   EXPECT_FALSE(store.has(1));
   test::expect_close(store.read(7, 1, 1, 2), step(1).slice(0, 1, 3), 1e-3);
   EXPECT_THAT(test::error_of([&] { store.read(1, 0, 0, 1); }), HasSubstr("epoch-00002.logits"));
@@ -116,8 +117,9 @@ TEST_F(LogitStoreTest, GoesOnWhereItWasCut) {
   fill(0, 3);
   const std::string whole = bytes(0);
   for (const size_t length : {size_t{0}, size_t{1}, whole.size() / 2, whole.size() - 1}) {
-    std::filesystem::resize_file(LogitStore(folder_.path(), form_, shape_).path(0), length);
-    EXPECT_FALSE(LogitStore(folder_.path(), form_, shape_).has(0));
+    std::filesystem::resize_file(LogitStore(folder_.path(), kIdentity, form_, shape_).path(0),
+                                 length);
+    EXPECT_FALSE(LogitStore(folder_.path(), kIdentity, form_, shape_).has(0));
     fill(0, 3);
     EXPECT_EQ(bytes(0), whole) << length;
   }
@@ -128,8 +130,8 @@ TEST_F(LogitStoreTest, DamageIsNamedAndMended) {
   const std::string whole = bytes(0);
   std::string damaged = whole;
   damaged[whole.size() / 2] ^= 1;  // in the second step
-  test::write_bytes(LogitStore(folder_.path(), form_, shape_).path(0), damaged);
-  LogitStore store(folder_.path(), form_, shape_);
+  test::write_bytes(LogitStore(folder_.path(), kIdentity, form_, shape_).path(0), damaged);
+  LogitStore store(folder_.path(), kIdentity, form_, shape_);
   store.read(0, 0, 0, 4);
   EXPECT_THAT(test::error_of([&] { store.read(0, 1, 0, 4); }),
               AllOf(HasSubstr("step 2 of the epoch are damaged"), HasSubstr("--epochs 1")));
@@ -137,8 +139,18 @@ TEST_F(LogitStoreTest, DamageIsNamedAndMended) {
   EXPECT_EQ(bytes(0), whole);
 }
 
+TEST_F(LogitStoreTest, RecordsOfAnotherCacheOrEpochAreNone) {
+  fill(0, 3);
+  LogitStore other(folder_.path(), kIdentity + 1, form_, shape_);
+  EXPECT_THAT(test::error_of([&] { other.read(0, 0, 0, 4); }), HasSubstr("of another cache"));
+  LogitStore store(folder_.path(), kIdentity, form_, shape_);
+  std::filesystem::rename(store.path(0), store.path(1));
+  EXPECT_THAT(test::error_of([&] { store.read(1, 0, 0, 4); }), HasSubstr("of another cache"));
+  EXPECT_EQ(LogitStore::Writer(store, 1).next_step(), 0);
+}
+
 TEST_F(LogitStoreTest, OneWriterPerFile) {
-  const LogitStore store(folder_.path(), form_, shape_);
+  const LogitStore store(folder_.path(), kIdentity, form_, shape_);
   const LogitStore::Writer writer(store, 0);
   EXPECT_THAT(test::error_of([&] { LogitStore::Writer(store, 0); }),
               HasSubstr("another process writes"));
@@ -225,13 +237,13 @@ TEST_F(TeacherCacheTest, AllLogitsTrainAsTheTeacherItself) {
 TEST_F(TeacherCacheTest, ServesOtherStudentsAndSeedsAndResumes) {
   fill(cached({"data.seed=0"}));
   const std::vector<std::string> other =
-      cached({"run.seed=5", "data.seed=0", "model.embed_dim=16", "checkpoint.every=10 steps",
+      cached({"run.seed=5", "data.seed=0", "model.embed_dim=16", "checkpoint.every=7 steps",
               "checkpoint.keep=9", "augment.label_smoothing=0.1"});
   train("whole", other);
   std::filesystem::copy(folder_ / "whole", folder_ / "cut",
                         std::filesystem::copy_options::recursive);
   std::filesystem::remove(folder_ / "cut/summary.json");
-  train("cut", other, "step-00000010");
+  train("cut", other, "step-00000007");
   expect_same_bits(weights("whole"), weights("cut"));
 }
 
@@ -267,22 +279,38 @@ TEST_F(TeacherCacheTest, MethodsThatNeedMoreAreRefusedByName) {
               AllOf(HasSubstr("distill.inherit = \"mse\""), HasSubstr("--top-k 10")));
   EXPECT_THAT(refusal(cached({"distill.terms=[{method = \"kd\", logit_norm = \"z_score\"}]"})),
               HasSubstr("distill.terms.logit_norm = \"z_score\""));
+  EXPECT_THAT(test::error_of([&] {
+                fill(cached({"distill.inherit=mse", "distill.preset=shake-paper"}), /*top_k=*/2);
+              }),
+              HasSubstr("leave --top-k out"));
+  EXPECT_THAT(refusal(cached(
+                  {"distill.preset=none", "distill.terms=[{method = \"kd\"}, {method = \"ft\"}]"})),
+              HasSubstr("the term ft"));
   EXPECT_THAT(test::error_of([&] { fill(cached(), /*top_k=*/3); }),
               HasSubstr("keeps the 2 largest logits, not 3"));
   EXPECT_THAT(test::error_of([&] { maker(overrides()); }), HasSubstr("no teacher has a cache"));
 }
 
-TEST_F(TeacherCacheTest, VerifyFindsOtherLogits) {
-  fill(cached());
-  ASSERT_LT(maker(cached()).verify(5)[0].difference, kRounding);
-  // Two epochs change places: each is whole, and neither is what the teacher says there.
-  const LogitStore store(cache(), {10, 10, 1.0}, {10, 32, 32});
-  std::filesystem::rename(store.path(0), cache() + "/aside");
-  std::filesystem::rename(store.path(1), store.path(0));
-  std::filesystem::rename(cache() + "/aside", store.path(1));
-  const CacheCheck check = maker(cached()).verify(5)[0];
-  EXPECT_GT(check.difference, 0.02);
-  EXPECT_THAT(check.worst, HasSubstr("epoch"));
+TEST_F(TeacherCacheTest, OneOfTwoTeachersMayBeCached) {
+  const std::string teacher = train_teacher();
+  const auto teachers = [&](const std::string& first, const std::string& second) {
+    return std::vector<std::string>{
+        fmt::format("teacher=[{{path = \"{0}\", cache = \"{1}\"}}, {{path = \"{0}\", checkpoint = "
+                    "\"last\", cache = \"{2}\"}}]",
+                    teacher, first, second),
+        "distill.preset=shake-paper", "train.duration=10 steps", "eval.every=10 steps"};
+  };
+  const std::string other = cache() + "-2";
+  train("asked", teachers("", ""));
+  fill(teachers(cache(), other));
+  for (const auto& overrides :
+       {teachers(cache(), ""), teachers("", other), teachers(cache(), other)}) {
+    std::filesystem::remove_all(folder_ / "cached");
+    train("cached", overrides);
+    EXPECT_NEAR(rows("asked", "train").back()["loss"].get<double>(),
+                rows("cached", "train").back()["loss"].get<double>(), 2e-3);
+  }
+  EXPECT_THAT(refusal(teachers(cache(), cache())), HasSubstr("teachers 0 and 1 have one cache"));
 }
 
 }  // namespace

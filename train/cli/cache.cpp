@@ -45,11 +45,15 @@ Json to_json(const CacheCheck& check) {
                     {"kl", row.kl},
                     {"share_of_kl_to_uniform", row.of_kl}});
   }
-  return {{"teacher", check.teacher},      {"cache", check.folder},
-          {"views", check.views},          {"top_k", check.form.top_k},
-          {"classes", check.form.classes}, {"rest_temperature", check.form.temperature},
-          {"same_top1", check.same_top1},  {"largest_difference", check.difference},
-          {"where", check.worst},          {"divergences", rows}};
+  return {{"teacher", check.teacher},
+          {"cache", check.folder},
+          {"views", check.views},
+          {"top_k", check.form.top_k},
+          {"classes", check.form.classes},
+          {"same_top1", check.same_top1},
+          {"largest_difference", check.difference},
+          {"where", check.worst},
+          {"divergences", rows}};
 }
 
 void print(const CacheCheck& check) {

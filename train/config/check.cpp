@@ -109,7 +109,7 @@ void check_augment(const Config& c, const Checker& check) {
                 "augment.label_smoothing = 0");
 }
 
-// Whether anything but the class head's own weights decides the term.
+// Whether nothing but logits decides the term.
 bool reads_logits_only(const std::string& method) {
   return method == "kd" || method == "dkd" || method == "dist";
 }
@@ -199,8 +199,14 @@ void check_terms(const Config& c, const DistillOptions& preset, const Checker& c
 void check_caches(const Config& c, const Checker& check) {
   for (size_t i = 0; i < c.teachers.size(); ++i) {
     if (c.teachers[i].cache.empty()) continue;
+    const std::string key = item_key("teacher", i, c.teachers.size()) + ".cache";
+    for (size_t j = 0; j < i; ++j) {
+      check.require(c.teachers[j].cache != c.teachers[i].cache, key,
+                    "teachers {} and {} have one cache, {}: give each a folder of its own", j, i,
+                    c.teachers[i].cache);
+    }
     const auto refuse = [&](const std::string& reader) {
-      check.require(false, item_key("teacher", i, c.teachers.size()) + ".cache",
+      check.require(false, key,
                     "teacher.cache holds the teacher's logits, and {} reads more of it: leave "
                     "teacher.cache out, or take a method on logits (deit_soft, deit_hard, shake "
                     "with shadow = \"student\"; kd, dkd, dist)",
@@ -211,7 +217,12 @@ void check_caches(const Config& c, const Checker& check) {
       refuse("distill.shadow = \"teacher\"");
     }
     for (const TermOptions& term : c.distill.terms) {
-      if (!find_term_method(term.method)->takes_teacher || reads_logits_only(term.method)) continue;
+      const TermMethod& method = *find_term_method(term.method);
+      check.require(!method.reads("fit_epochs") || term.fit_epochs == 0.0, key,
+                    "a cache holds the batches of the training alone, and the term {} makes a fit "
+                    "before it: leave teacher.cache out",
+                    term.method);
+      if (!method.takes_teacher || reads_logits_only(term.method)) continue;
       if (term.teacher == static_cast<int64_t>(i)) refuse("the term " + term.method);
     }
   }

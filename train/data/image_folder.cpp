@@ -106,10 +106,14 @@ std::shared_ptr<const Dataset> open_class_folders(const fs::path& folder, const 
     labels.insert(labels.end(), images.size(), static_cast<int64_t>(c));
   }
   if (!empty.empty()) {
+    constexpr size_t kShown = 8;
+    const std::string more =
+        empty.size() > kShown ? fmt::format(" and {} more", empty.size() - kShown) : "";
+    empty.resize(std::min(empty.size(), kShown));
     throw Error(
-        fmt::format("{}: got no JPEG, PNG or WebP files for the classes {}. Add some, or remove "
-                    "the folders",
-                    folder.string(), fmt::join(empty, ", ")));
+        fmt::format("{}: got no JPEG, PNG or WebP files for the classes {}{}. Add some, or "
+                    "remove the folders",
+                    folder.string(), fmt::join(empty, ", "), more));
   }
   return open_files(folder, std::move(files), names, std::move(labels), read);
 }

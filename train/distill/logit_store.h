@@ -2,7 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "train/distill/sparse_logits.h"
@@ -18,12 +19,15 @@ struct EpochShape {
 };
 
 // `folder`/epoch-00001.logits and so on, named from 1 as in a run's log; epochs are counted from 0
-// here. A file is one record after the other, one per step: its rows and their CRC-32. So a file
-// that ends early is known to end there, and goes on from there.
+// here. A file is one record after the other, one per step: its rows, and the CRC-32 of `identity`,
+// epoch, step and rows. So a file that ends early is known to end there, and goes on from there;
+// and a record of another cache, epoch or step is as good as damaged.
 class LogitStore {
  public:
-  LogitStore(std::filesystem::path folder, SparseForm form, EpochShape shape);
+  LogitStore(std::filesystem::path folder, uint32_t identity, SparseForm form, EpochShape shape);
   ~LogitStore();
+  LogitStore(const LogitStore&) = delete;
+  LogitStore& operator=(const LogitStore&) = delete;
 
   const SparseForm& form() const { return form_; }
   const EpochShape& shape() const { return shape_; }
@@ -42,6 +46,8 @@ class LogitStore {
    public:
     Writer(const LogitStore& store, int64_t epoch);
     ~Writer();
+    Writer(const Writer&) = delete;
+    Writer& operator=(const Writer&) = delete;
 
     // The step that comes next: those before it are there and intact, what came after the first
     // damaged one is cut off.
@@ -63,8 +69,12 @@ class LogitStore {
   int64_t record_bytes(int64_t step) const;
   int64_t offset(int64_t step) const { return step * record_bytes(0); }
   int64_t file_bytes() const { return offset(shape_.steps - 1) + record_bytes(shape_.steps - 1); }
+  uint32_t checksum(int64_t epoch, int64_t step, std::span<const uint8_t> rows) const;
+  // The rows of a step in an open file; nothing if they are not whole.
+  std::optional<std::vector<uint8_t>> rows_in(int file, int64_t epoch, int64_t step) const;
 
   std::filesystem::path folder_;
+  uint32_t identity_;
   SparseForm form_;
   EpochShape shape_;
   int64_t open_epoch_ = -1;  // that file_ reads

@@ -22,7 +22,11 @@ std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits)
   // Sorted whole and stably: of equal logits the first class comes first, as argmax has it.
   auto [values, classes] = z.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   const torch::Tensor largest = values.slice(1, 0, 1).to(torch::kHalf);
-  const torch::Tensor differences = values - values.slice(1, 0, 1);
+  torch::Tensor differences = values - values.slice(1, 0, 1);
+  // What is less than the largest stays so through both roundings, however little less.
+  const torch::Tensor least =
+      largest.to(torch::kFloat32).abs().mul(-std::ldexp(1.0, -22)).clamp_max(-std::ldexp(1.0, -14));
+  differences = torch::where(differences < 0, torch::minimum(differences, least), differences);
 
   const int64_t rows = z.size(0), k = form.top_k;
   std::vector<uint8_t> bytes(rows * form.row_bytes());
@@ -31,9 +35,8 @@ std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits)
   if (form.keeps_all()) {
     out.slice(1, 1, 2).zero_();
   } else {
-    const torch::Tensor rest = differences.slice(1, k) / form.temperature;
     const double others = std::log(static_cast<double>(form.classes - k));
-    out.slice(1, 1, 2).copy_((rest.logsumexp(1, /*keepdim=*/true) - others) * form.temperature);
+    out.slice(1, 1, 2).copy_(differences.slice(1, k).logsumexp(1, /*keepdim=*/true) - others);
   }
   out.slice(1, kHead, kHead + k).copy_(differences.slice(1, 0, k));
   out.view(torch::kInt16).slice(1, kHead + k).copy_(classes.slice(1, 0, k));  // wraps from 32768 on

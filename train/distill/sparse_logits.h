@@ -12,11 +12,10 @@ namespace umbra {
 
 // A row is 4 + 4 K bytes: the largest logit and the value of the rest, the K differences from the
 // largest (half precision, largest first), and the K classes (16 bits). The rest is the one value
-// that gives the classes left out the probability that they have together at `temperature`.
+// that gives the classes left out the probability that they have together.
 struct SparseForm {
   int64_t classes = 0;
   int64_t top_k = 0;  // at most `classes`; then nothing is left out
-  double temperature = 1.0;
 
   bool operator==(const SparseForm&) const = default;
 

@@ -10,15 +10,6 @@ namespace {
 
 constexpr int64_t kDefaultTopK = 10;
 
-// The temperature at which the run compares logits with a teacher's: of the first method that does.
-double temperature_for(const DistillOptions& distill, size_t teacher) {
-  if (distill.method == "shake" || distill.method == "deit_soft") return distill.temperature;
-  for (const TermOptions& term : distill.terms) {
-    if (term.teacher == static_cast<int64_t>(teacher)) return term.temperature;
-  }
-  return 1.0;
-}
-
 double kl(const torch::Tensor& log_p, const torch::Tensor& log_q) {
   return (log_p.exp() * (log_p - log_q)).sum(1).mean().item<double>();
 }
@@ -53,7 +44,7 @@ CacheMaker::CacheMaker(LoadedConfig loaded)
   }
   for (size_t i = 0; i < teachers_.size(); ++i) {
     if (config_.teachers[i].cache.empty()) continue;
-    targets_.push_back({&teachers_[i], i, cache_subject(config_, teachers_[i], data_), nullptr});
+    targets_.push_back({&teachers_[i], i, cache_subject(config_, i, teachers_[i], data_), nullptr});
   }
   if (targets_.empty()) {
     throw ConfigError(fmt::format(
@@ -68,23 +59,36 @@ void CacheMaker::open_caches(int64_t top_k, bool create) {
     const std::string& folder = config_.teachers[target.index].cache;
     const std::string place =
         loaded_.sources.at(item_key("teacher", target.index, config_.teachers.size()) + ".cache");
-    if (create && !TeacherCache::exists(folder)) {
-      Loader loader(data_.eval_set, config_.augment,
-                    loader_options(config_, data_.device, /*train=*/false));
-      const TeacherScore score = score_teacher(*target.teacher, target.index, loaded_, data_,
-                                               loader, prepare_.normalize());
-      const int64_t classes = target.subject.classes;
-      const SparseForm form{classes, std::min(classes, top_k > 0 ? top_k : kDefaultTopK),
-                            temperature_for(config_.distill, target.index)};
-      TeacherCache::create(folder, target.subject, form, score);
+    const int64_t classes = target.subject.classes;
+    const std::string key = key_for_all_logits(config_.distill, target.index);
+    const int64_t wanted = std::min(classes, top_k);
+    if (!key.empty() && top_k > 0 && wanted < classes) {
+      throw ConfigError(
+          fmt::format("{}{} compares the logits of all classes: leave --top-k out, or "
+                      "set it to {}",
+                      place, key, classes));
+    }
+    if (create) {
+      const int64_t usual = key.empty() ? std::min(classes, kDefaultTopK) : classes;
+      TeacherCache::create(folder, target.subject, {classes, top_k > 0 ? wanted : usual}, [&] {
+        Loader loader(data_.eval_set, config_.augment,
+                      loader_options(config_, data_.device, /*train=*/false));
+        return score_teacher(*target.teacher, target.index, loaded_, data_, loader,
+                             prepare_.normalize());
+      });
     }
     try {
       target.cache = std::make_unique<TeacherCache>(folder, target.subject);
     } catch (const Error& error) {
       throw ConfigError(place + error.what());
     }
+    if (create && target.cache->precision() != config_.run.precision) {
+      throw ConfigError(fmt::format(
+          "{}the cache in {} was begun in {}, this machine would go on in {}: set run.precision",
+          place, folder, target.cache->precision(), config_.run.precision));
+    }
     const int64_t kept = target.cache->store().form().top_k;
-    if (top_k == 0 || kept == std::min(top_k, target.subject.classes)) continue;
+    if (top_k == 0 || kept == wanted) continue;
     throw ConfigError(
         fmt::format("{}the cache in {} keeps the {} largest logits, not {}: name another folder",
                     place, folder, kept, top_k));
@@ -98,11 +102,9 @@ void CacheMaker::write(const std::vector<int64_t>& epochs, int64_t top_k, const 
   for (const std::string& note : data_.notes) log.info(note);
   for (const Target& target : targets_) {
     const SparseForm& form = target.cache->store().form();
-    log.info(
-        fmt::format("cache {}: {} of {} logits, the rest by its share at temperature {}, {} "
-                    "bytes a view",
-                    target.cache->folder().string(), form.top_k, form.classes, form.temperature,
-                    form.row_bytes()));
+    log.info(fmt::format("cache {}: {} of {} logits, {} bytes a view",
+                         target.cache->folder().string(), form.top_k, form.classes,
+                         form.row_bytes()));
   }
   for (const int64_t epoch : epochs) write_epoch(epoch, stop, log);
 }
@@ -125,7 +127,7 @@ void CacheMaker::write_epoch(int64_t epoch, const StopSignal& stop, RunLog& log)
     const Clock::time_point start = Clock::now();
     RawBatch batch;
     TORCH_CHECK(loader_.next(batch), "the training loader ended");
-    const std::vector<torch::Tensor> answers = ask(batch, epoch, next);
+    const std::vector<torch::Tensor> answers = ask(targets_, batch, epoch, next);
     for (size_t i = 0; i < targets_.size(); ++i) {
       if (writers[i]->next_step() == next) writers[i]->append(answers[i]);
     }
@@ -146,19 +148,20 @@ void CacheMaker::write_epoch(int64_t epoch, const StopSignal& stop, RunLog& log)
   throw Interrupted{stop.received()};
 }
 
-std::vector<torch::Tensor> CacheMaker::ask(const RawBatch& batch, int64_t epoch, int64_t step) {
+std::vector<torch::Tensor> CacheMaker::ask(std::span<Target> targets, const RawBatch& batch,
+                                           int64_t epoch, int64_t step) {
   const int64_t per_epoch = data_.math.steps_per_epoch;
   const double exact_epoch =
       static_cast<double>(epoch) + static_cast<double>(step) / static_cast<double>(per_epoch);
-  std::vector<std::vector<torch::Tensor>> answers(targets_.size());
+  std::vector<std::vector<torch::Tensor>> answers(targets.size());
   const std::vector<RawBatch> parts = split(batch, config_.train.accum_steps);
   for (size_t part = 0; part < parts.size(); ++part) {
     const Batch views =
         prepare_(parts[part], epoch * per_epoch + step, static_cast<int64_t>(part), exact_epoch);
     const AutocastGuard autocast(data_.device, data_.precision);
-    for (size_t i = 0; i < targets_.size(); ++i) {
+    for (size_t i = 0; i < targets.size(); ++i) {
       answers[i].push_back(
-          targets_[i].teacher->answer(views).logits.to(torch::kCPU, torch::kFloat32));
+          targets[i].teacher->answer(views).logits.to(torch::kCPU, torch::kFloat32));
     }
   }
   std::vector<torch::Tensor> whole;
@@ -188,7 +191,7 @@ std::vector<CacheCheck> CacheMaker::verify(int64_t steps) {
       RawBatch batch;
       loader_.seek(epoch, step);
       TORCH_CHECK(loader_.next(batch), "the training loader ended");
-      asked.push_back(ask(batch, epoch, step)[t]);
+      asked.push_back(ask({&targets_[t], 1}, batch, epoch, step).front());
       kept.push_back(store.read(epoch, step, 0, batch.rows()));
       const torch::Tensor scale = asked.back().abs().amax(1, /*keepdim=*/true);
       const torch::Tensor off = ((asked.back() - kept.back()) / scale)
@@ -196,7 +199,8 @@ std::vector<CacheCheck> CacheMaker::verify(int64_t steps) {
                                     .abs()
                                     .amax(1);
       const double worst = off.max().item<double>();
-      if (!(worst <= check.difference) || check.worst.empty()) {
+      const bool worse = !std::isnan(check.difference) && !(worst <= check.difference);
+      if (worse || check.worst.empty()) {
         check.difference = worst;
         check.worst = fmt::format("epoch {}, step {}, row {}", epoch + 1, step + 1,
                                   off.argmax().item<int64_t>() + 1);

@@ -1,6 +1,8 @@
 // Fills and verifies the caches of a config's teachers.
 #pragma once
 
+#include <span>
+
 #include "train/loop/prepare.h"
 #include "train/loop/run_log.h"
 #include "train/loop/stop_signal.h"
@@ -36,9 +38,9 @@ class CacheMaker {
   int64_t epochs() const { return epochs_; }
 
   // Asks the teachers for the answers of these epochs, counted from 0, that are not there yet.
-  // Caches that do not exist start with the `top_k` largest logits (0: 10); others must have been
-  // made for this config, with that top_k unless it is 0. Throws Interrupted after a signal, with
-  // what was asked so far kept.
+  // Caches that do not exist start with the `top_k` largest logits (0: 10, or all where the config
+  // needs all); others must have been made for this config, with that top_k unless it is 0. Throws
+  // Interrupted after a signal, with what was asked so far kept.
   void write(const std::vector<int64_t>& epochs, int64_t top_k, const StopSignal& stop,
              Terminal terminal);
 
@@ -54,8 +56,9 @@ class CacheMaker {
   };
   void open_caches(int64_t top_k, bool create);
   void write_epoch(int64_t epoch, const StopSignal& stop, RunLog& log);
-  // What a step's batch is to every target's teacher, [rows, classes].
-  std::vector<torch::Tensor> ask(const RawBatch& batch, int64_t epoch, int64_t step);
+  // What a step's batch is to the targets' teachers, each [rows, classes].
+  std::vector<torch::Tensor> ask(std::span<Target> targets, const RawBatch& batch, int64_t epoch,
+                                 int64_t step);
 
   LoadedConfig loaded_;
   const Config& config_;

@@ -193,14 +193,6 @@ void build_phases(Parts& parts, const Config& config, const Sources& sources) {
       throw ConfigError(sources.at("distill") + error.what());
     }
   }
-  for (size_t i = 0; i < parts.teachers.size() && !parts.phases.empty(); ++i) {
-    if (!parts.teachers[i].cache) continue;
-    throw ConfigError(fmt::format(
-        "{}a cache holds the batches of the training alone, and this run makes a fit ({}) before "
-        "it: leave teacher.cache out",
-        sources.at(item_key("teacher", i, config.teachers.size()) + ".cache"),
-        parts.phases.front().fit->name));
-  }
   parts.phases.push_back(make_training(parts, config));
   parts.total_steps = 0;
   for (Phase& phase : parts.phases) {

@@ -1,5 +1,9 @@
 #include "train/loop/teacher_cache.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "train/checksum.h"
@@ -20,15 +24,19 @@ fs::path config_path(const fs::path& folder) { return folder / "config.toml"; }
 
 // Whether what the teacher sees, or how it is filed, depends on the key.
 bool decides_answers(const std::string& key, const Config& config) {
+  if (key == "train.batch_size") return true;
   if (key == "train.accum_steps") return config.augment.mixes();  // each part is mixed by itself
-  constexpr std::array<std::string_view, 6> kDeciding = {"train.batch_size",   "data.drop_last",
-                                                         "data.on_broken",     "data.decode",
-                                                         "data.train_samples", "data.val_split"};
-  if (std::find(kDeciding.begin(), kDeciding.end(), key) != kDeciding.end()) return true;
-  constexpr std::array<std::string_view, 4> kElsewhere = {"augment.preset", "augment.crop_pct",
-                                                          "augment.eval_interpolation",
-                                                          "augment.label_smoothing"};
-  return key.starts_with("augment.") &&
+  constexpr std::array<std::string_view, 10> kElsewhere = {"augment.preset",
+                                                           "augment.crop_pct",
+                                                           "augment.eval_interpolation",
+                                                           "augment.label_smoothing",
+                                                           "data.seed",
+                                                           "data.path",
+                                                           "data.format",
+                                                           "data.workers",
+                                                           "data.prefetch",
+                                                           "data.memory_gb"};
+  return (key.starts_with("augment.") || key.starts_with("data.")) &&
          std::find(kElsewhere.begin(), kElsewhere.end(), key) == kElsewhere.end();
 }
 
@@ -45,6 +53,12 @@ std::string differences(const Json& facts, const Config& config, const CacheSubj
   }
   for (const auto& [key, text] : config_differences(config, subject.config)) {
     if (decides_answers(key, subject.config)) lines += "\n  " + text;
+  }
+  const bool noise = config.augment.erase_prob > 0.0 && config.augment.erase_mode != "const";
+  if (noise && facts.at("device") != subject.device) {
+    lines += fmt::format(
+        "\n  device, which makes the noise of augment.erase_mode = \"{}\": {} -> {}",
+        config.augment.erase_mode, facts.at("device").get<std::string>(), subject.device);
   }
   if (lines.empty() && facts.at("train_digest") != subject.train_digest) {
     lines += fmt::format("\n  data: {} -> {} (other images or labels)", config.data.path,
@@ -65,17 +79,53 @@ std::string differences(const Json& facts, const Config& config, const CacheSubj
   return lines;
 }
 
+// Tells the records of this cache from those of any other.
+uint32_t identity_of(const Json& facts, const Config& config) {
+  Checksum sum;
+  const auto add = [&](const std::string& text) { sum.add(text.data(), text.size() + 1); };
+  for (const char* key :
+       {"teacher_digest", "train_digest", "device", "classes", "top_k", "shape"}) {
+    add(facts.at(key).dump());
+  }
+  add(std::to_string(config.data_seed()));
+  for (const auto& [key, text] : config_differences(Config{}, config)) {
+    if (decides_answers(key, config)) add(text);
+  }
+  return sum.value();
+}
+
+// Only one process at a time has it; the others wait.
+class FolderLock {
+ public:
+  explicit FolderLock(const fs::path& folder)
+      : file_(open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+    if (file_ >= 0 && flock(file_, LOCK_EX) == 0) return;
+    const int error = errno;
+    if (file_ >= 0) close(file_);
+    throw Error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(error)));
+  }
+  ~FolderLock() { close(file_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int file_;
+};
+
 }  // namespace
 
 bool TeacherCache::exists(const fs::path& folder) { return fs::exists(facts_path(folder)); }
 
 void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
-                          const SparseForm& form, const TeacherScore& score) {
+                          const SparseForm& form, const std::function<TeacherScore()>& ask_score) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
     throw Error(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
   }
+  const FolderLock lock(folder);
+  if (exists(folder)) return;
+  const TeacherScore score = ask_score();
   const torch::Tensor seen = score.predictions.contiguous();
   const auto* classes = seen.const_data_ptr<int64_t>();
   const Json facts = {{"format", kFormat},
@@ -83,10 +133,10 @@ void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
                       {"teacher_digest", subject.teacher_digest},
                       {"train_digest", subject.train_digest},
                       {"eval_digest", subject.eval_digest},
+                      {"device", subject.device},
                       {"precision", subject.config.run.precision},
                       {"classes", subject.classes},
                       {"top_k", form.top_k},
-                      {"temperature", form.temperature},
                       {"shape", to_json(subject.shape)},
                       {"score", {{"top1", score.top1}, {"top5", score.top5}, {"loss", score.loss}}},
                       {"predictions", std::vector<int64_t>(classes, classes + seen.numel())}};
@@ -114,14 +164,15 @@ TeacherCache::TeacherCache(fs::path folder, const CacheSubject& subject)
           "teacher.cache out",
           folder_.string(), lines));
     }
-    const auto& score = facts.at("score");
-    score_ = {score.at("top1"), score.at("top5"), score.at("loss"), {}};
     if (facts.at("eval_digest") == subject.eval_digest) {
-      score_.predictions = torch::tensor(facts.at("predictions").get<std::vector<int64_t>>());
+      const auto& score = facts.at("score");
+      score_ = {score.at("top1"), score.at("top5"), score.at("loss"),
+                torch::tensor(facts.at("predictions").get<std::vector<int64_t>>())};
     }
-    store_ = std::make_unique<LogitStore>(
-        folder_, SparseForm{subject.classes, facts.at("top_k"), facts.at("temperature")},
-        subject.shape);
+    precision_ = facts.at("precision");
+    store_ =
+        std::make_unique<LogitStore>(folder_, identity_of(facts, config),
+                                     SparseForm{subject.classes, facts.at("top_k")}, subject.shape);
   } catch (const Json::exception& error) {
     throw Error(fmt::format("{} is damaged: {}", facts_path(folder_).string(), error.what()));
   }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "train/distill/logit_store.h"
@@ -14,14 +16,15 @@ namespace umbra {
 // How a teacher does on the evaluation set of a run.
 struct TeacherScore {
   double top1 = 0.0, top5 = 0.0, loss = 0.0;
-  torch::Tensor predictions;  // int64 [images]; undefined if not known
+  torch::Tensor predictions;  // int64 [images]
 };
 
 // What a teacher's answers depend on, and which classes and steps they are for.
 struct CacheSubject {
   Config config;  // resolved
   std::string teacher, teacher_digest;
-  std::string train_digest, eval_digest;  // of the images
+  std::string train_digest, eval_digest;  // of the images; and of how those are looked at
+  std::string device;                     // "cpu" or "cuda": the noise of erasing is the device's
   int64_t classes = 0;
   EpochShape shape;
 };
@@ -30,9 +33,10 @@ struct CacheSubject {
 // each of its files.
 class TeacherCache {
  public:
-  // Starts one. Throws umbra::Error if it cannot be written.
+  // Starts one unless it is there; another process that wants to do so waits. Throws umbra::Error
+  // if it cannot be written, and what `score` throws.
   static void create(const std::filesystem::path& folder, const CacheSubject& subject,
-                     const SparseForm& form, const TeacherScore& score);
+                     const SparseForm& form, const std::function<TeacherScore()>& score);
   static bool exists(const std::filesystem::path& folder);
 
   // Throws umbra::Error, naming all that differs, if it is not a cache for the subject.
@@ -44,8 +48,9 @@ class TeacherCache {
   // Logits alone, of the rows that the batch is.
   ModelOutput answer(const Batch& batch);
 
-  // Of the run that it was made for; without predictions on another evaluation set.
-  const TeacherScore& score() const { return score_; }
+  // On this run's evaluation set; nothing if it was made with another.
+  const std::optional<TeacherScore>& score() const { return score_; }
+  const std::string& precision() const { return precision_; }  // that it was made in
   LogitStore& store() { return *store_; }
   const LogitStore& store() const { return *store_; }
   const std::filesystem::path& folder() const { return folder_; }
@@ -53,7 +58,8 @@ class TeacherCache {
  private:
   std::filesystem::path folder_;
   std::unique_ptr<LogitStore> store_;
-  TeacherScore score_;
+  std::optional<TeacherScore> score_;
+  std::string precision_;
 };
 
 // "1-3, 7": epochs counted from 0, named from 1.

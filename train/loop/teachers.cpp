@@ -1,5 +1,8 @@
 #include "train/loop/teachers.h"
 
+#include "train/checksum.h"
+#include "train/config/dump.h"
+#include "train/files.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 #include "train/script_model.h"
@@ -87,7 +90,27 @@ std::string table_of(const Config& config, size_t index) {
   return item_key("teacher", index, config.teachers.size());
 }
 
-// The key by which the run needs logits of all classes from a teacher; empty: it does not.
+// What a teacher's answers come from: its weights, its architecture, the file of a program.
+std::string digest_of(const TeacherOptions& options, Teacher& teacher) {
+  Checksum sum;
+  const auto add = [&](const std::string& text) { sum.add(text.data(), text.size()); };
+  add(teacher.digest());
+  Config architecture;
+  architecture.model = teacher.model().options();
+  add(dump_config(architecture, /*plain=*/true));
+  if (options.format == "torchscript") sum.add(read_bytes(options.path));
+  return sum.hex();
+}
+
+// Of the evaluation set as this run looks at it.
+std::string evaluation_digest(const Config& config, const Dataset& set) {
+  const std::string view = fmt::format("{} {} {}", config.augment.image_size,
+                                       config.augment.crop_pct, config.augment.eval_interpolation);
+  return digest(set) + Checksum().add(view.data(), view.size()).hex();
+}
+
+}  // namespace
+
 std::string key_for_all_logits(const DistillOptions& distill, size_t teacher) {
   const bool shake = distill.method == "shake";
   if (shake && distill.inherit == "mse") return "distill.inherit = \"mse\"";
@@ -100,8 +123,6 @@ std::string key_for_all_logits(const DistillOptions& distill, size_t teacher) {
   }
   return "";
 }
-
-}  // namespace
 
 std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources,
                                        RunData& data) {
@@ -124,15 +145,17 @@ std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sour
   return teachers;
 }
 
-CacheSubject cache_subject(const Config& config, RunTeacher& teacher, const RunData& data) {
+CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
+                           const RunData& data) {
   const int64_t images = data.train_set->size(), samples = data.math.samples_per_step;
   const int64_t views = config.augment.views(), steps = data.math.steps_per_epoch;
   const int64_t last = config.data.drop_last ? samples : images - (steps - 1) * samples;
   return {config,
           teacher.name,
-          teacher.network->digest(),
+          digest_of(config.teachers[index], *teacher.network),
           digest(*data.train_set),
-          digest(*data.eval_set),
+          evaluation_digest(config, *data.eval_set),
+          data.device.is_cuda() ? "cuda" : "cpu",
           config.model.num_classes,
           {steps, samples * views, last * views}};
 }
@@ -144,7 +167,8 @@ void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const S
     if (folder.empty()) continue;
     RunTeacher& teacher = teachers[i];
     try {
-      teacher.cache = std::make_unique<TeacherCache>(folder, cache_subject(config, teacher, data));
+      teacher.cache =
+          std::make_unique<TeacherCache>(folder, cache_subject(config, i, teacher, data));
       const SparseForm& form = teacher.cache->store().form();
       const std::string key = key_for_all_logits(config.distill, i);
       if (!key.empty() && !form.keeps_all()) {
@@ -154,12 +178,13 @@ void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const S
             key, folder, form.top_k, form.classes, form.classes));
       }
       teacher.cache->require_epochs(epochs);
-      data.notes.push_back(fmt::format("  its answers come from {}: {} of {} logits", folder,
-                                       form.top_k, form.classes));
+      data.notes.push_back(fmt::format("  its answers come from {}: {} of {} logits, made in {}",
+                                       folder, form.top_k, form.classes,
+                                       teacher.cache->precision()));
     } catch (const Error& error) {
       throw ConfigError(sources.at(table_of(config, i) + ".cache") + error.what());
     }
-    teacher.network.reset();
+    if (teacher.cache->score()) teacher.network.reset();
   }
 }
 
@@ -168,8 +193,8 @@ TeacherScore score_teacher(RunTeacher& teacher, size_t index, const LoadedConfig
                            const augment::Normalizer& normalize) {
   const Config& config = loaded.config;
   TeacherScore score;
-  if (teacher.cache) {
-    score = teacher.cache->score();
+  if (teacher.cache && teacher.cache->score()) {
+    score = *teacher.cache->score();
   } else {
     const Forward forward = [&](const torch::Tensor& images) {
       const AutocastGuard autocast(data.device, data.precision);

@@ -14,7 +14,7 @@ namespace umbra {
 
 struct RunTeacher {
   std::string name;
-  std::unique_ptr<Teacher> network;     // null where there is a
+  std::unique_ptr<Teacher> network;     // may be null where there is a
   std::unique_ptr<TeacherCache> cache;  // that answers instead
 
   // Without gradients and shadow logits.
@@ -27,8 +27,12 @@ struct RunTeacher {
 // config, if one does not fit the run.
 std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources, RunData& data);
 
-// What the cache of a teacher, as a network, depends on.
-CacheSubject cache_subject(const Config& config, RunTeacher& teacher, const RunData& data);
+// What the cache of a teacher of the config, built as a network, depends on.
+CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
+                           const RunData& data);
+
+// The key by which the run compares logits of all classes with a teacher's; empty: it does not.
+std::string key_for_all_logits(const DistillOptions& distill, size_t teacher);
 
 // Puts caches in the place of the teachers with teacher.cache. Throws ConfigError if one is not
 // for this run, holds too little for its methods, or lacks some of the `epochs`.

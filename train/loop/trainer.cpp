@@ -25,7 +25,7 @@ std::string clock_text(double seconds) {
 
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
 bool may_change(const std::string& key) {
-  if (key.ends_with(".expect_top1")) return true;
+  if (key.ends_with(".expect_top1") || key.ends_with(".cache")) return true;
   constexpr std::array<std::string_view, 9> kHarmless = {
       "data.workers", "data.prefetch", "data.path",   "data.memory_gb", "run.device",
       "run.threads",  "log.",          "checkpoint.", "eval."};
@@ -84,6 +84,11 @@ Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
 }
 
 Json Trainer::measure(int64_t warm_up, int64_t steps) {
+  step_ = first_step_ = parts_.phases.back().begin;  // of the training, not of a fit before it
+  if (warm_up + steps > parts_.total_steps - step_) {
+    throw Error(fmt::format("{} steps to warm up and {} to measure are more than the run's {}",
+                            warm_up, steps, parts_.total_steps - step_));
+  }
   log_ = std::make_unique<RunLog>(fs::path(), Terminal::kQuiet);
   start();
   const auto run = [&](int64_t count) {

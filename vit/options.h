@@ -29,9 +29,10 @@ struct VitOptions {
   double attn_drop_rate = 0.0;
   double drop_path_rate = 0.0;                // of the last block
   std::string drop_path_schedule = "linear";  // from 0 in the first block; "constant": DeiT-III
-  double init_values = 0.0;     // LayerScale of both branches (DeiT-III: 1e-4); 0: none
-  bool no_embed_class = false;  // position embedding of the patches only (DeiT-III)
-  double cls_token_std = 0.02;  // DeiT's init; timm 1.0 draws with 1e-6
+  double init_values = 0.0;         // LayerScale of both branches (DeiT-III: 1e-4); 0: none
+  bool no_embed_class = false;      // position embedding of the patches only (DeiT-III)
+  double cls_token_std = 0.02;      // DeiT's init; timm 1.0 draws with 1e-6
+  bool grad_checkpointing = false;  // blocks are computed again in the backward pass: less memory
 
   int64_t grid() const { return img_size / patch_size; }
   int64_t num_patches() const { return grid() * grid(); }

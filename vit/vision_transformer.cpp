@@ -1,5 +1,7 @@
 #include "vit/vision_transformer.h"
 
+#include "vit/recompute.h"
+
 namespace umbra::vit {
 namespace F = torch::nn::functional;
 
@@ -96,7 +98,11 @@ VitOutput VisionTransformerImpl::forward(const torch::Tensor& images) {
   VitOutput output;
   Residual residual{embed(images)};  // [B, prefix + N, D]
   for (size_t i = 0; i < blocks_->size(); ++i) {
-    const BlockImpl::Output block = blocks_[i]->as<BlockImpl>()->forward(residual);
+    auto& layer = *blocks_[i]->as<BlockImpl>();
+    const bool recompute =
+        options_.grad_checkpointing && is_training() && residual.x.requires_grad();
+    const BlockImpl::Output block =
+        recompute ? forward_recomputed(layer, residual) : layer.forward(residual);
     if (i > 0) output.blocks.push_back(block.input);
     residual = block.residual;
   }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/fused.h"
+
 namespace umbra::vit {
 namespace {
 
@@ -202,6 +204,44 @@ TEST(VisionTransformer, SameSeedDrawsTheSameWeights) {
   const VisionTransformer second(small());
   const auto a = first->parameters(), b = second->parameters();
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(torch::equal(a[i], b[i]));
+}
+
+// Every bit: outputs, gradients, and the random numbers that come next.
+TEST(GradCheckpointing, ChangesNothingButMemory) {
+  VitOptions options = small();
+  options.drop_path_rate = 0.4;
+  options.proj_drop_rate = 0.1;
+  options.attn_drop_rate = 0.1;
+  for (const bool bf16 : {false, true}) {
+    std::vector<std::vector<torch::Tensor>> results;
+    for (const bool recompute : {false, true}) {
+      options.grad_checkpointing = recompute;
+      torch::manual_seed(3);
+      VisionTransformer model(options);
+      model->train();
+      const torch::Tensor images =
+          torch::randn({5, options.in_chans, options.img_size, options.img_size});
+      VitOutput output;
+      {
+        std::optional<test::CpuAutocast> autocast;
+        if (bf16) autocast.emplace();
+        output = model->forward(images);
+      }
+      torch::Tensor loss = output.logits.to(torch::kFloat32).square().sum();
+      for (const torch::Tensor& block : output.blocks) {
+        loss = loss + block.to(torch::kFloat32).pow(3).mean();
+      }
+      loss.backward();
+      results.push_back({output.logits, torch::rand({4})});
+      for (const torch::Tensor& parameter : model->parameters()) {
+        if (parameter.grad().defined()) results.back().push_back(parameter.grad());
+      }
+    }
+    ASSERT_EQ(results[0].size(), results[1].size());
+    for (size_t i = 0; i < results[0].size(); ++i) {
+      EXPECT_TRUE(results[0][i].equal(results[1][i])) << i << (bf16 ? " bf16" : " fp32");
+    }
+  }
 }
 
 TEST(DropPath, KeepsTheMeanAndDropsWholeSamples) {

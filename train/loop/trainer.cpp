@@ -26,9 +26,9 @@ std::string clock_text(double seconds) {
 // Config keys that may differ in a resumed run: they change no result, or only its last bits.
 bool may_change(const std::string& key) {
   if (key.ends_with(".expect_top1") || key.ends_with(".cache")) return true;
-  constexpr std::array<std::string_view, 9> kHarmless = {
+  constexpr std::array<std::string_view, 10> kHarmless = {
       "data.workers", "data.prefetch", "data.path",   "data.memory_gb", "run.device",
-      "run.threads",  "log.",          "checkpoint.", "eval."};
+      "run.threads",  "log.",          "checkpoint.", "eval.",          "model.grad_checkpointing"};
   return std::any_of(kHarmless.begin(), kHarmless.end(), [&](std::string_view harmless) {
     return harmless.ends_with('.') ? key.starts_with(harmless) : key == harmless;
   });

@@ -367,8 +367,8 @@ TEST_F(TrainerTest, LengthsAreCheckedInSteps) {
 
 TEST_F(TrainerTest, AnotherProcessIsKeptOut) {
   train("run", {});
-  const RunLock lock(folder_ / "run");
-  EXPECT_THROW(RunLock(folder_ / "run"), Error);
+  const FolderLock lock(folder_ / "run", FolderLock::IfTaken::kRefuse);
+  EXPECT_THROW(FolderLock(folder_ / "run", FolderLock::IfTaken::kRefuse), Error);
 }
 
 TEST_F(TrainerTest, TeacherOfAnotherClassCountIsRefused) {

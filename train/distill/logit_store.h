@@ -15,7 +15,6 @@ struct EpochShape {
   int64_t steps = 0;
   int64_t rows = 0;       // of a step
   int64_t last_rows = 0;  // of the last step
-  bool operator==(const EpochShape&) const = default;
 };
 
 // `folder`/epoch-00001.logits and so on, named from 1 as in a run's log; epochs are counted from 0

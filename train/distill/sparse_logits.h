@@ -17,8 +17,6 @@ struct SparseForm {
   int64_t classes = 0;
   int64_t top_k = 0;  // at most `classes`; then nothing is left out
 
-  bool operator==(const SparseForm&) const = default;
-
   int64_t row_bytes() const { return 4 + 4 * top_k; }
   bool keeps_all() const { return top_k == classes; }
 };

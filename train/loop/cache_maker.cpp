@@ -42,9 +42,11 @@ CacheMaker::CacheMaker(LoadedConfig loaded)
     throw ConfigError(fmt::format("a cache numbers classes with 16 bits: got {}, at most {}",
                                   config_.model.num_classes, kMaxSparseClasses));
   }
+  const DataDigests digests = digests_of(config_, data_);
   for (size_t i = 0; i < teachers_.size(); ++i) {
     if (config_.teachers[i].cache.empty()) continue;
-    targets_.push_back({&teachers_[i], i, cache_subject(config_, i, teachers_[i], data_), nullptr});
+    targets_.push_back(
+        {&teachers_[i], i, cache_subject(config_, i, teachers_[i], data_, digests), nullptr});
   }
   if (targets_.empty()) {
     throw ConfigError(fmt::format(

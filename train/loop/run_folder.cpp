@@ -31,9 +31,10 @@ std::string choose_group(const nlohmann::json& state, const std::string& weights
 
 }  // namespace
 
-RunLock::RunLock(const fs::path& folder)
+FolderLock::FolderLock(const fs::path& folder, IfTaken if_taken)
     : handle_(open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-  if (handle_ >= 0 && flock(handle_, LOCK_EX | LOCK_NB) == 0) return;
+  const int wait = if_taken == IfTaken::kWait ? 0 : LOCK_NB;
+  if (handle_ >= 0 && flock(handle_, LOCK_EX | wait) == 0) return;
   const int error = errno;
   if (handle_ >= 0) close(handle_);
   if (error == EWOULDBLOCK) {
@@ -43,7 +44,7 @@ RunLock::RunLock(const fs::path& folder)
   throw Error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(error)));
 }
 
-RunLock::~RunLock() { close(handle_); }
+FolderLock::~FolderLock() { close(handle_); }
 
 Located locate(const fs::path& path, const std::string& checkpoint) {
   if (fs::exists(path / "state.json")) {

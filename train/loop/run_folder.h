@@ -31,15 +31,17 @@ class RunFolder {
   std::filesystem::path path_;
 };
 
-// Keeps other processes out of a run folder while it lives; the system lifts it when the process
-// ends.
-class RunLock {
+// Keeps other processes out of a run's or a cache's folder while it lives; the system lifts it when
+// the process ends.
+class FolderLock {
  public:
-  // Throws umbra::Error if another process trains there.
-  explicit RunLock(const std::filesystem::path& folder);
-  ~RunLock();
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
+  enum class IfTaken { kRefuse, kWait };
+
+  // With kRefuse, throws umbra::Error if another process trains there.
+  FolderLock(const std::filesystem::path& folder, IfTaken if_taken);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
 
  private:
   int handle_;

@@ -1,15 +1,12 @@
 #include "train/loop/teacher_cache.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
 #include "train/checksum.h"
 #include "train/config/dump.h"
 #include "train/error.h"
 #include "train/files.h"
+#include "train/loop/run_folder.h"
 
 namespace umbra {
 namespace {
@@ -94,27 +91,22 @@ uint32_t identity_of(const Json& facts, const Config& config) {
   return sum.value();
 }
 
-// Only one process at a time has it; the others wait.
-class FolderLock {
- public:
-  explicit FolderLock(const fs::path& folder)
-      : file_(open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (file_ >= 0 && flock(file_, LOCK_EX) == 0) return;
-    const int error = errno;
-    if (file_ >= 0) close(file_);
-    throw Error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(error)));
-  }
-  ~FolderLock() { close(file_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
+bool is_cache(const fs::path& folder) { return fs::exists(facts_path(folder)); }
 
- private:
-  int file_;
-};
+// "1-3, 7": epochs counted from 0, named from 1.
+std::string epoch_ranges(const std::vector<int64_t>& epochs) {
+  std::vector<std::string> ranges;
+  for (size_t i = 0; i < epochs.size();) {
+    size_t end = i + 1;
+    while (end < epochs.size() && epochs[end] == epochs[end - 1] + 1) ++end;
+    const int64_t first = epochs[i] + 1, last = epochs[end - 1] + 1;
+    ranges.push_back(first == last ? std::to_string(first) : fmt::format("{}-{}", first, last));
+    i = end;
+  }
+  return fmt::format("{}", fmt::join(ranges, ", "));
+}
 
 }  // namespace
-
-bool TeacherCache::exists(const fs::path& folder) { return fs::exists(facts_path(folder)); }
 
 void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
                           const SparseForm& form, const std::function<TeacherScore()>& ask_score) {
@@ -123,8 +115,8 @@ void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
   if (error) {
     throw Error(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
   }
-  const FolderLock lock(folder);
-  if (exists(folder)) return;
+  const FolderLock lock(folder, FolderLock::IfTaken::kWait);
+  if (is_cache(folder)) return;
   const TeacherScore score = ask_score();
   const torch::Tensor seen = score.predictions.contiguous();
   const auto* classes = seen.const_data_ptr<int64_t>();
@@ -146,7 +138,7 @@ void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
 
 TeacherCache::TeacherCache(fs::path folder, const CacheSubject& subject)
     : folder_(std::move(folder)) {
-  if (!exists(folder_)) {
+  if (!is_cache(folder_)) {
     throw Error(fmt::format("{} holds no cache of a teacher: make it with umbra cache CONFIG",
                             folder_.string()));
   }
@@ -195,18 +187,6 @@ ModelOutput TeacherCache::answer(const Batch& batch) {
       store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0))
           .to(batch.images.device());
   return output;
-}
-
-std::string epoch_ranges(const std::vector<int64_t>& epochs) {
-  std::vector<std::string> ranges;
-  for (size_t i = 0; i < epochs.size();) {
-    size_t end = i + 1;
-    while (end < epochs.size() && epochs[end] == epochs[end - 1] + 1) ++end;
-    const int64_t first = epochs[i] + 1, last = epochs[end - 1] + 1;
-    ranges.push_back(first == last ? std::to_string(first) : fmt::format("{}-{}", first, last));
-    i = end;
-  }
-  return fmt::format("{}", fmt::join(ranges, ", "));
 }
 
 std::string digest(const Dataset& dataset) {

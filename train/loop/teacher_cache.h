@@ -37,7 +37,6 @@ class TeacherCache {
   // if it cannot be written, and what `score` throws.
   static void create(const std::filesystem::path& folder, const CacheSubject& subject,
                      const SparseForm& form, const std::function<TeacherScore()>& score);
-  static bool exists(const std::filesystem::path& folder);
 
   // Throws umbra::Error, naming all that differs, if it is not a cache for the subject.
   TeacherCache(std::filesystem::path folder, const CacheSubject& subject);
@@ -61,9 +60,6 @@ class TeacherCache {
   std::optional<TeacherScore> score_;
   std::string precision_;
 };
-
-// "1-3, 7": epochs counted from 0, named from 1.
-std::string epoch_ranges(const std::vector<int64_t>& epochs);
 
 // A checksum of what a set shows: labels, class names, and the pixels of up to 64 of its images.
 std::string digest(const Dataset& dataset);

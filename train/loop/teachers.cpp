@@ -102,14 +102,16 @@ std::string digest_of(const TeacherOptions& options, Teacher& teacher) {
   return sum.hex();
 }
 
-// Of the evaluation set as this run looks at it.
-std::string evaluation_digest(const Config& config, const Dataset& set) {
-  const std::string view = fmt::format("{} {} {}", config.augment.image_size,
-                                       config.augment.crop_pct, config.augment.eval_interpolation);
-  return digest(set) + Checksum().add(view.data(), view.size()).hex();
-}
+bool has_cache(const TeacherOptions& teacher) { return !teacher.cache.empty(); }
 
 }  // namespace
+
+DataDigests digests_of(const Config& config, const RunData& data) {
+  const std::string view = fmt::format("{} {} {}", config.augment.image_size,
+                                       config.augment.crop_pct, config.augment.eval_interpolation);
+  return {digest(*data.train_set),
+          digest(*data.eval_set) + Checksum().add(view.data(), view.size()).hex()};
+}
 
 std::string key_for_all_logits(const DistillOptions& distill, size_t teacher) {
   const bool shake = distill.method == "shake";
@@ -146,15 +148,15 @@ std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sour
 }
 
 CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
-                           const RunData& data) {
+                           const RunData& data, const DataDigests& digests) {
   const int64_t images = data.train_set->size(), samples = data.math.samples_per_step;
   const int64_t views = config.augment.views(), steps = data.math.steps_per_epoch;
   const int64_t last = config.data.drop_last ? samples : images - (steps - 1) * samples;
   return {config,
           teacher.name,
           digest_of(config.teachers[index], *teacher.network),
-          digest(*data.train_set),
-          evaluation_digest(config, *data.eval_set),
+          digests.train,
+          digests.eval,
           data.device.is_cuda() ? "cuda" : "cpu",
           config.model.num_classes,
           {steps, samples * views, last * views}};
@@ -162,13 +164,15 @@ CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teach
 
 void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const Sources& sources,
                 RunData& data, int64_t epochs) {
+  if (std::none_of(config.teachers.begin(), config.teachers.end(), has_cache)) return;
+  const DataDigests digests = digests_of(config, data);
   for (size_t i = 0; i < teachers.size(); ++i) {
     const std::string& folder = config.teachers[i].cache;
     if (folder.empty()) continue;
     RunTeacher& teacher = teachers[i];
     try {
       teacher.cache =
-          std::make_unique<TeacherCache>(folder, cache_subject(config, i, teacher, data));
+          std::make_unique<TeacherCache>(folder, cache_subject(config, i, teacher, data, digests));
       const SparseForm& form = teacher.cache->store().form();
       const std::string key = key_for_all_logits(config.distill, i);
       if (!key.empty() && !form.keeps_all()) {

@@ -27,9 +27,15 @@ struct RunTeacher {
 // config, if one does not fit the run.
 std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources, RunData& data);
 
+// Checksums of the training and the evaluation set, the latter as the run looks at it.
+struct DataDigests {
+  std::string train, eval;
+};
+DataDigests digests_of(const Config& config, const RunData& data);
+
 // What the cache of a teacher of the config, built as a network, depends on.
 CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
-                           const RunData& data);
+                           const RunData& data, const DataDigests& digests);
 
 // The key by which the run compares logits of all classes with a teacher's; empty: it does not.
 std::string key_for_all_logits(const DistillOptions& distill, size_t teacher);

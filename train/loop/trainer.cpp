@@ -123,7 +123,7 @@ Json Trainer::measure(int64_t warm_up, int64_t steps) {
 
 void Trainer::open_folder(Terminal terminal) {
   folder_.create(config_);
-  lock_ = std::make_unique<RunLock>(folder_.path());
+  lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
   folder_.checkpoints().discard_after(step_);
   RunLog::rewind(folder_.path(), step_);
   log_ = std::make_unique<RunLog>(folder_.path(), terminal);

@@ -77,7 +77,7 @@ class Trainer {
   Parts parts_;
   Preparation prepare_;
   Loader train_loader_, eval_loader_;
-  std::unique_ptr<RunLock> lock_;
+  std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<RunLog> log_;
   nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set

@@ -43,6 +43,12 @@ CASES = {
     "resnet20, 128": ("step", cnn("resnet20"), 128, ("bf16", "fp32")),
     "teacher resnet50": ("teacher", cnn("resnet50", 224, 1000), 32, ("bf16", "fp32")),
     "teacher resnet32x4": ("teacher", cnn("resnet32x4"), 64, ("bf16", "fp32")),
+    "teacher wrn_40_2": ("teacher", cnn("wrn_40_2"), 64, ("bf16", "fp32")),
+    "teacher cifar_vgg13": ("teacher", cnn("cifar_vgg13"), 64, ("bf16", "fp32")),
+    "teacher regnety_160": ("teacher", cnn("regnety_160", 224, 1000), 8, ("bf16",)),
+    "wrn_16_2": ("step", cnn("wrn_16_2"), 64, ("bf16", "fp32")),
+    "cifar_vgg8": ("step", cnn("cifar_vgg8"), 64, ("bf16", "fp32")),
+    "mobilenetv2_100": ("step", cnn("mobilenetv2_100", 224, 1000), 32, ("bf16", "fp32")),
 }
 
 

@@ -53,16 +53,66 @@ class CifarResNet(nn.Module):
         return self.fc(self.blocks(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
 
 
-CIFAR_RESNETS = {
-    "resnet20": (20, 16, (16, 32, 64)),
-    "resnet8x4": (8, 32, (64, 128, 256)),
-    "resnet32x4": (32, 32, (64, 128, 256)),
+class WideBlock(nn.Module):
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.shortcut = None if inputs == width else nn.Conv2d(inputs, width, 1, stride, bias=False)
+
+    def forward(self, x):
+        active = F.relu(self.bn1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return self.conv2(F.relu(self.bn2(self.conv1(active)))) + shortcut
+
+
+class WideResNet(nn.Module):
+    """(depth - 4) / 6 blocks, which start with their norm, in each of three stages."""
+
+    def __init__(self, depth, widen, classes):
+        super().__init__()
+        blocks, inputs = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)], 16
+        for stage in range(3):
+            for i in range((depth - 4) // 6):
+                width = (16 << stage) * widen
+                blocks.append(WideBlock(inputs, width, 2 if stage > 0 and i == 0 else 1))
+                inputs = width
+        self.blocks = nn.Sequential(*blocks, nn.BatchNorm2d(inputs), nn.ReLU())
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        return self.fc(self.blocks(x).mean((2, 3)))
+
+
+def cifar_vgg(convs, classes):
+    """Five blocks of 3 x 3 convolutions with biases, pools after the first three."""
+    layers, inputs = [], 3
+    for block, count in enumerate(convs):
+        width = min(64 << block, 512)
+        for _ in range(count):
+            layers += [nn.Conv2d(inputs, width, 3, 1, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            inputs = width
+        if block < 3:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+CIFAR_MODELS = {
+    "resnet20": lambda classes: CifarResNet(20, 16, (16, 32, 64), classes),
+    "resnet8x4": lambda classes: CifarResNet(8, 32, (64, 128, 256), classes),
+    "resnet32x4": lambda classes: CifarResNet(32, 32, (64, 128, 256), classes),
+    "wrn_16_2": lambda classes: WideResNet(16, 2, classes),
+    "wrn_40_2": lambda classes: WideResNet(40, 2, classes),
+    "cifar_vgg8": lambda classes: cifar_vgg((1, 1, 1, 1, 1), classes),
+    "cifar_vgg13": lambda classes: cifar_vgg((2, 2, 2, 2, 2), classes),
 }
 
 
 def make_model(name, size, patch, classes):
-    if name in CIFAR_RESNETS:
-        return CifarResNet(*CIFAR_RESNETS[name], classes)
+    if name in CIFAR_MODELS:
+        return CIFAR_MODELS[name](classes)
     options = {"img_size": size, "patch_size": patch} if patch else {}
     model = timm.create_model(name, num_classes=classes, **options)
     if hasattr(model, "set_distilled_training"):

@@ -3,6 +3,7 @@
 #include "cnn/cifar_mobilenet_v2.h"
 #include "cnn/convnext.h"
 #include "cnn/efficientnet_lite.h"
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 #include "cnn/mobilenet_v1.h"
 #include "cnn/mobilenet_v2.h"
@@ -87,8 +88,8 @@ void Backbone::add_distillation_layers(const CnnOptions& options, int64_t width,
 
 torch::Tensor Backbone::transformed(const torch::Tensor& map, CnnOutput& output) {
   if (!expand_) return map;
-  output.expanded = expand_->forward(map);
-  return map + restore_->forward(output.expanded);
+  output.expanded = run_fused(expand_, map);
+  return map + run_fused(restore_, output.expanded);
 }
 
 void Backbone::run_heads(const torch::Tensor& pooled, CnnOutput& output) {

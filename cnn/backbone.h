@@ -16,6 +16,8 @@ struct Stage {
 struct CnnOutput {
   torch::Tensor logits;                      // [B, C]
   std::vector<torch::Tensor> shadow_logits;  // each [B, C]
+  torch::Tensor stem;                        // [B, C, H, W], what the first stage is given, or
+                                             // undefined where distillation codes count none
   std::vector<Stage> stages;                 // shallow to deep, without the stem
   torch::Tensor pooled;                      // [B, D], the input of the classifier
   torch::Tensor expanded;                    // [B, expanded_channels, H, W], where there are some

@@ -1,5 +1,6 @@
 #include "cnn/cifar_mobilenet_v2.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -24,17 +25,20 @@ class InvertedResidual : public Block {
   InvertedResidual(int64_t in, int64_t out, int64_t stride, int64_t expansion)
       : has_sum_(stride == 1 && in == out) {
     const int64_t inner = in * expansion;
+    const auto layers = register_module(
+        "conv", torch::nn::Sequential(conv(in, inner, 1), torch::nn::BatchNorm2d(inner),
+                                      torch::nn::ReLU(), conv(inner, inner, 3, stride, inner),
+                                      torch::nn::BatchNorm2d(inner), torch::nn::ReLU()));
+    inner_->extend(*layers);
+    last_conv_ = conv(inner, out, 1);
     last_norm = torch::nn::BatchNorm2d(out);
-    conv_ = register_module(
-        "conv",
-        torch::nn::Sequential(conv(in, inner, 1), torch::nn::BatchNorm2d(inner), torch::nn::ReLU(),
-                              conv(inner, inner, 3, stride, inner), torch::nn::BatchNorm2d(inner),
-                              torch::nn::ReLU(), conv(inner, out, 1), last_norm));
+    layers->push_back(last_conv_);
+    layers->push_back(last_norm);
   }
 
   Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    torch::Tensor y = conv_->forward(x);
-    if (has_sum_) y = x + y;
+    const torch::Tensor y =
+        conv_norm(*last_conv_, *last_norm, run_fused(inner_, x), has_sum_ ? x : torch::Tensor());
     return {"", y, y};
   }
 
@@ -42,7 +46,8 @@ class InvertedResidual : public Block {
 
  private:
   bool has_sum_;
-  torch::nn::Sequential conv_{nullptr};
+  torch::nn::Sequential inner_;  // of registered layers, as the last convolution is
+  torch::nn::Conv2d last_conv_{nullptr};
 };
 
 }  // namespace
@@ -75,13 +80,13 @@ CifarMobileNetV2::CifarMobileNetV2(const CifarMobileNetV2Design& design,
 
 CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = conv1_->forward(images);
+  torch::Tensor x = output.stem = run_fused(conv1_, images);
   for (size_t i = 0; i < layers_.size(); ++i) {
     Stage stage = run_layer(layers_[i], fmt::format("blocks.{}", i), x);
     x = stage.post;
     if (kRows[i].is_stage) output.stages.push_back(std::move(stage));
   }
-  run_heads(transformed(conv2_->forward(x), output).mean({2, 3}), output);
+  run_heads(transformed(run_fused(conv2_, x), output).mean({2, 3}), output);
   return output;
 }
 

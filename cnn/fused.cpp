@@ -15,7 +15,13 @@ using kernels::Direction;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+using Conv = torch::nn::Conv2dImpl;
+using Norm = torch::nn::BatchNorm2dImpl;
+
 constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
+
+const float* floats(const torch::Tensor& x) { return x.const_data_ptr<float>(); }
+float* floats(torch::Tensor& x) { return x.mutable_data_ptr<float>(); }
 
 // As the kernels take them; the conversion has gradients.
 torch::Tensor kernel_input(const torch::Tensor& x) {
@@ -64,6 +70,8 @@ torch::Tensor run_conv(const kernels::ConvShape& shape, Direction direction,
   torch::Tensor out =
       forward ? empty_image({images, shape.out, shape.out_height(), shape.out_width()}, x)
               : empty_image({images, shape.in, shape.height, shape.width}, x);
+  TORCH_CHECK(!after.residual.defined() || after.residual.sizes() == out.sizes(), "a residual of ",
+              after.residual.sizes(), " for ", out.sizes());
   const bf16 *from = bits(x), *weights = bits(std::as_const(packed));
   bf16* to = bits(out);
   at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
@@ -108,11 +116,19 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
   }
 
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
-                               const torch::Tensor& weight, int64_t stride) {
+                               const torch::Tensor& weight,
+                               const std::optional<torch::Tensor>& bias, int64_t stride) {
     RECORD_FUNCTION("umbra::conv", std::vector<c10::IValue>());
     context->save_for_backward({x, weight});
     context->saved_data["stride"] = stride;
-    return run_conv(shape_of(x, weight, stride), Direction::kForward, weight.contiguous(), x);
+    context->saved_data["has_bias"] = bias.has_value();
+    After after;
+    if (bias) {
+      after.scale.assign(weight.size(0), 1.0F);
+      after.shift.assign(floats(*bias), floats(*bias) + bias->numel());
+    }
+    return run_conv(shape_of(x, weight, stride), Direction::kForward, weight.contiguous(), x,
+                    after);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -121,20 +137,23 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
     const torch::Tensor &x = saved[0], &weight = saved[1];
     const torch::Tensor grad_out = kernel_input(grads[0]);
     const kernels::ConvShape shape = shape_of(x, weight, context->saved_data["stride"].toInt());
-    torch::Tensor grad_x, grad_weight;
+    torch::Tensor grad_x, grad_weight, grad_bias;
     if (context->needs_input_grad(0)) {
       grad_x = run_conv(shape, Direction::kBackward, weight.contiguous(), grad_out);
     }
     if (context->needs_input_grad(1)) grad_weight = weight_gradient(shape, x, grad_out);
-    return {grad_x, grad_weight, torch::Tensor()};
+    if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
+      grad_bias = grad_out.sum({0, 2, 3}, /*keepdim=*/false, torch::kFloat32);
+    }
+    return {grad_x, grad_weight, grad_bias, torch::Tensor()};
   }
 };
 
-int64_t stride_of(const torch::nn::Conv2d& conv) { return conv->options.stride()->at(0); }
+int64_t stride_of(const Conv& conv) { return conv.options.stride()->at(0); }
 
 // What the kernels can: see kernels/conv.h.
-bool has_kernel(const torch::nn::Conv2d& conv) {
-  const auto& options = conv->options;
+bool has_kernel(const Conv& conv) {
+  const auto& options = conv.options;
   const auto all = [](const auto& sizes, int64_t value) {
     return sizes->at(0) == value && sizes->at(1) == value;
   };
@@ -143,9 +162,9 @@ bool has_kernel(const torch::nn::Conv2d& conv) {
   return (size == 1 || size == 3) && (stride == 1 || stride == 2) &&
          all(options.kernel_size(), size) && all(options.stride(), stride) &&
          all(options.dilation(), 1) && padding && all(*padding, size / 2) &&
-         options.groups() == 1 && !options.bias() &&
+         options.groups() == 1 &&
          std::holds_alternative<torch::enumtype::kZeros>(options.padding_mode()) &&
-         conv->weight.scalar_type() == torch::kFloat32;
+         conv.weight.scalar_type() == torch::kFloat32;
 }
 
 // --- batch norm ------------------------------------------------------------------------------
@@ -175,9 +194,6 @@ struct ChannelSums {
   }
 };
 
-const float* floats(const torch::Tensor& x) { return x.const_data_ptr<float>(); }
-float* floats(torch::Tensor& x) { return x.mutable_data_ptr<float>(); }
-
 // A batch norm whose statistics are known, on one channel: x * scale + shift.
 void set_scale_and_shift(double rstd, float mean, float gamma, float beta, float& scale,
                          float& shift) {
@@ -186,7 +202,7 @@ void set_scale_and_shift(double rstd, float mean, float gamma, float beta, float
 }
 
 struct NormArguments {
-  torch::nn::BatchNorm2dImpl* norm;
+  Norm* norm;
   bool relu;
   bool keep_before;  // the ReLU
 };
@@ -198,7 +214,9 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
                                const torch::Tensor& gamma, const torch::Tensor& beta,
                                const NormArguments& arguments) {
     RECORD_FUNCTION("umbra::batch_norm", std::vector<c10::IValue>());
-    torch::nn::BatchNorm2dImpl& norm = *arguments.norm;
+    TORCH_CHECK(!residual || residual->sizes() == x.sizes(), "a residual of ", residual->sizes(),
+                " for ", x.sizes());
+    Norm& norm = *arguments.norm;
     const int64_t channels = x.size(1), rows = x.numel() / channels;
     torch::Tensor mean = torch::empty({channels}), rstd = torch::empty({channels});
     measure(x, rows, norm, mean, rstd);
@@ -278,8 +296,8 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
  private:
   // In training the batch's mean and 1 / standard deviation, which also move the running ones; else
   // the running ones.
-  static void measure(const torch::Tensor& x, int64_t rows, torch::nn::BatchNorm2dImpl& norm,
-                      torch::Tensor& mean, torch::Tensor& rstd) {
+  static void measure(const torch::Tensor& x, int64_t rows, Norm& norm, torch::Tensor& mean,
+                      torch::Tensor& rstd) {
     const int64_t channels = x.size(1);
     const double eps = norm.options.eps();
     float *means = floats(mean), *rstds = floats(rstd);
@@ -315,14 +333,22 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
   }
 };
 
-bool fits(const torch::nn::Conv2d& conv, const torch::Tensor& x) {
+bool fits(const Conv& conv, const torch::Tensor& x) {
   return kernels::autocast_to_bf16(x) && x.numel() > 0 && has_kernel(conv);
 }
 
-bool fits(const torch::nn::BatchNorm2d& norm, const torch::Tensor& x) {
-  return kernels::autocast_to_bf16(x) && x.numel() > 0 && norm->options.affine() &&
-         norm->weight.scalar_type() == torch::kFloat32 && norm->options.track_running_stats() &&
-         norm->options.momentum().has_value() && (!norm->is_training() || x.numel() > x.size(1));
+bool has_statistics(const Norm& norm) {
+  return norm.options.affine() && norm.options.track_running_stats();
+}
+
+bool fits(const Norm& norm, const torch::Tensor& x) {
+  return kernels::autocast_to_bf16(x) && x.numel() > 0 && has_statistics(norm) &&
+         norm.weight.scalar_type() == torch::kFloat32 && norm.options.momentum().has_value() &&
+         (!norm.is_training() || x.numel() > x.size(1));
+}
+
+std::optional<torch::Tensor> if_defined(const torch::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
@@ -330,57 +356,125 @@ std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
 }
 
 // With the statistics known, the norm is a scale and a shift of each channel.
-torch::Tensor frozen_conv_norm(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm,
-                               const torch::Tensor& x, const torch::Tensor& residual, bool relu) {
-  const int64_t channels = conv->options.out_channels();
+torch::Tensor frozen_conv_norm(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                               const torch::Tensor& residual, bool relu) {
+  const int64_t channels = conv.options.out_channels();
   After after{std::vector<float>(channels), std::vector<float>(channels),
               kernel_residual(residual).value_or(torch::Tensor()), relu};
   for (int64_t c = 0; c < channels; ++c) {
-    const double variance = floats(norm->running_var)[c] + norm->options.eps();
-    set_scale_and_shift(1.0 / std::sqrt(variance), floats(norm->running_mean)[c],
-                        floats(norm->weight)[c], floats(norm->bias)[c], after.scale[c],
+    const double variance = floats(norm.running_var)[c] + norm.options.eps();
+    const float bias = conv.bias.defined() ? floats(conv.bias)[c] : 0.0F;
+    set_scale_and_shift(1.0 / std::sqrt(variance), floats(norm.running_mean)[c] - bias,
+                        floats(norm.weight)[c], floats(norm.bias)[c], after.scale[c],
                         after.shift[c]);
   }
   const torch::Tensor image = kernel_input(x);
-  return run_conv(FusedConv::shape_of(image, conv->weight, stride_of(conv)), Direction::kForward,
-                  conv->weight.contiguous(), image, after);
+  return run_conv(FusedConv::shape_of(image, conv.weight, stride_of(conv)), Direction::kForward,
+                  conv.weight.contiguous(), image, after);
 }
 
-torch::Tensor convolve(torch::nn::Conv2d& conv, const torch::Tensor& x, bool fits) {
-  return fits ? FusedConv::apply(kernel_input(x), conv->weight, stride_of(conv)) : conv(x);
+// The same for ATen, which has no scale: the weights take it.
+torch::Tensor folded_conv_norm(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                               const torch::Tensor& residual, bool relu) {
+  const auto& options = conv.options;
+  const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
+  const torch::Tensor mean =
+      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
+  torch::Tensor out = torch::conv2d(
+      x, conv.weight * scale.view({-1, 1, 1, 1}), norm.bias - mean * scale, options.stride(),
+      std::get<torch::ExpandingArray<2>>(options.padding()), options.dilation(), options.groups());
+  if (residual.defined()) out += residual;
+  return relu ? torch::relu_(out) : out;
 }
 
-variable_list normalise(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
-                        const torch::Tensor& residual, bool relu, bool keep_before) {
-  return FusedNorm::apply(kernel_input(x), kernel_residual(residual), norm->weight, norm->bias,
-                          NormArguments{norm.get(), relu, keep_before});
+// In bf16 only: in fp32 the results stay those of the two layers to the last bits. And not on a
+// GPU, where scaling the weights anew at each call may take longer than the norm: not measured yet.
+bool can_fold(const Conv& conv, const Norm& norm, const torch::Tensor& x) {
+  return x.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) && has_statistics(norm) &&
+         std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) &&
+         std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode());
+}
+
+variable_list normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& residual,
+                        bool relu, bool keep_before) {
+  return FusedNorm::apply(kernel_input(x), kernel_residual(residual), norm.weight, norm.bias,
+                          NormArguments{&norm, relu, keep_before});
+}
+
+// Whether the norm's statistics are known and nobody asks for gradients.
+bool is_frozen(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+               const torch::Tensor& residual) {
+  if (norm.is_training()) return false;
+  if (!at::GradMode::is_enabled()) return true;
+  return !x.requires_grad() && !(residual.defined() && residual.requires_grad()) &&
+         !conv.weight.requires_grad() && !(conv.bias.defined() && conv.bias.requires_grad()) &&
+         !norm.weight.requires_grad() && !norm.bias.requires_grad();
 }
 
 }  // namespace
 
-Activated conv_norm_activated(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
-                              const torch::Tensor& x, const torch::Tensor& residual) {
-  const bool conv_fits = fits(conv, x), norm_fits = fits(norm, x);
-  if (norm_fits && (norm->is_training() || at::GradMode::is_enabled())) {
-    const torch::Tensor y = convolve(conv, x, conv_fits);
-    const variable_list both = normalise(norm, y, residual, /*relu=*/true, /*keep_before=*/true);
-    return {both[0], both[1]};
+torch::Tensor convolve(Conv& conv, const torch::Tensor& x) {
+  if (!fits(conv, x)) return conv.forward(x);
+  return FusedConv::apply(kernel_input(x), conv.weight, if_defined(conv.bias), stride_of(conv));
+}
+
+torch::Tensor conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x,
+                        const torch::Tensor& residual, bool relu) {
+  if (can_fold(conv, norm, x) && is_frozen(conv, norm, x, residual)) {
+    return fits(norm, x) && fits(conv, x) ? frozen_conv_norm(conv, norm, x, residual, relu)
+                                          : folded_conv_norm(conv, norm, x, residual, relu);
   }
-  const torch::Tensor before = conv_norm(conv, norm, x, residual);
+  const torch::Tensor y = convolve(conv, x);
+  if (fits(norm, y)) return normalise(norm, y, residual, relu, /*keep_before=*/false)[0];
+  torch::Tensor out = norm.forward(y);
+  if (residual.defined()) out = out + residual;
+  return relu ? torch::relu(out) : out;
+}
+
+Activated conv_norm_activated(Conv& conv, Norm& norm, const torch::Tensor& x,
+                              const torch::Tensor& residual) {
+  torch::Tensor before;
+  if (can_fold(conv, norm, x) && is_frozen(conv, norm, x, residual)) {
+    before = conv_norm(conv, norm, x, residual);
+  } else {
+    const torch::Tensor y = convolve(conv, x);
+    if (fits(norm, y)) {
+      const variable_list both = normalise(norm, y, residual, /*relu=*/true, /*keep_before=*/true);
+      return {both[0], both[1]};
+    }
+    before = residual.defined() ? norm.forward(y) + residual : norm.forward(y);
+  }
   return {torch::relu(before), before};
 }
 
-torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
-                        const torch::Tensor& x, const torch::Tensor& residual, bool relu) {
-  const bool conv_fits = fits(conv, x), norm_fits = fits(norm, x);
-  if (conv_fits && norm_fits && !norm->is_training() && !at::GradMode::is_enabled()) {
-    return frozen_conv_norm(conv, norm, x, residual, relu);
+Activated norm_activated(Norm& norm, const torch::Tensor& x, bool keep_before) {
+  if (fits(norm, x)) {
+    const variable_list both = normalise(norm, x, {}, /*relu=*/true, keep_before);
+    return {both[0], keep_before ? both[1] : torch::Tensor()};
   }
-  const torch::Tensor y = convolve(conv, x, conv_fits);
-  if (norm_fits) return normalise(norm, y, residual, relu, /*keep_before=*/false)[0];
-  torch::Tensor out = norm(y);
-  if (residual.defined()) out = out + residual;
-  return relu ? torch::relu(out) : out;
+  const torch::Tensor before = norm.forward(x);
+  return {torch::relu(before), keep_before ? before : torch::Tensor()};
+}
+
+torch::Tensor run_fused(torch::nn::Sequential& layers, torch::Tensor x) {
+  const auto at = [&](size_t i) { return i < layers->size() ? layers->ptr(i) : nullptr; };
+  for (size_t i = 0; i < layers->size(); ++i) {
+    const auto first = at(i), second = at(i + 1), third = at(i + 2);
+    auto* conv = first->as<Conv>();
+    auto* norm = second ? second->as<Norm>() : nullptr;
+    if (conv && !norm) {
+      x = convolve(*conv, x);
+      continue;
+    }
+    if (!conv) {
+      x = layers->begin()[static_cast<std::ptrdiff_t>(i)].forward(x);
+      continue;
+    }
+    const bool relu = third && third->as<torch::nn::ReLUImpl>();
+    x = conv_norm(*conv, *norm, x, {}, relu);
+    i += relu ? 2 : 1;
+  }
+  return x;
 }
 
 }  // namespace umbra::cnn

@@ -7,22 +7,36 @@
 
 namespace umbra::cnn {
 
-// norm(conv(x)) + residual, then ReLU with `relu`. x [B, C, H, W]; the residual may be undefined.
-// Without gradients and in evaluation, as a teacher runs, all of it is one pass.
-torch::Tensor conv_norm(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+// x is [B, C, H, W] throughout.
+torch::Tensor convolve(torch::nn::Conv2dImpl& conv, const torch::Tensor& x);
+
+// norm(conv(x)) + residual, then ReLU with `relu`; the residual may be undefined. Where the norm is
+// in evaluation and nothing asks for gradients, as in a teacher, bf16 has it folded into the
+// convolution.
+torch::Tensor conv_norm(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
                         const torch::Tensor& x, const torch::Tensor& residual = {},
                         bool relu = false);
 
-// relu(norm(conv(x)) + residual), and the same before the ReLU.
-struct Activated {
-  torch::Tensor after, before;
-};
-Activated conv_norm_activated(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
-                              const torch::Tensor& x, const torch::Tensor& residual = {});
-
-inline torch::Tensor conv_norm_relu(torch::nn::Conv2d& conv, torch::nn::BatchNorm2d& norm,
+inline torch::Tensor conv_norm_relu(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
                                     const torch::Tensor& x, const torch::Tensor& residual = {}) {
   return conv_norm(conv, norm, x, residual, /*relu=*/true);
 }
+
+// What comes out of a ReLU, and what went in.
+struct Activated {
+  torch::Tensor after, before;
+};
+
+// relu(norm(conv(x)) + residual).
+Activated conv_norm_activated(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
+                              const torch::Tensor& x, const torch::Tensor& residual = {});
+
+// relu(norm(x)); before it only with `keep_before`, else undefined.
+Activated norm_activated(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& x,
+                         bool keep_before);
+
+// The layers one after the other. A batch norm after a convolution, and a ReLU after that, are
+// fused with it. Convolutions must be torch's own Conv2d.
+torch::Tensor run_fused(torch::nn::Sequential& layers, torch::Tensor x);
 
 }  // namespace umbra::cnn

@@ -1,5 +1,6 @@
 #include "cnn/mobilenet_v1.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -35,8 +36,7 @@ class Stem : public Block {
     bn_ = register_module("1", BatchNorm2d(kStemWidth));
   }
   Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    const torch::Tensor pre = bn_(conv_(x));
-    return {"", torch::relu(pre), pre};
+    return {"", conv_norm_relu(*conv_, *bn_, x), {}};
   }
 
  private:
@@ -53,9 +53,11 @@ class SeparableBlock : public Block {
     pointwise_ = register_module("3", conv(in_width, width, 1));
     last_norm = register_module("4", BatchNorm2d(width));
   }
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    const torch::Tensor pre = last_norm(pointwise_(torch::relu(bn1_(depthwise_(x)))));
-    return {"", torch::relu(pre), pre};
+  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+    const torch::Tensor inner = conv_norm_relu(*depthwise_, *bn1_, x);
+    if (!ends_stage) return {"", conv_norm_relu(*pointwise_, *last_norm, inner), {}};
+    const Activated out = conv_norm_activated(*pointwise_, *last_norm, inner);
+    return {"", out.after, out.before};
   }
 
   BatchNorm2d last_norm{nullptr};

@@ -1,5 +1,6 @@
 #include "cnn/mobilenet_v2.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -22,33 +23,30 @@ int64_t same_padding(int64_t side, int64_t kernel, int64_t stride) {
   return std::max<int64_t>(((side + stride - 1) / stride - 1) * stride + kernel - side, 0);
 }
 
-// A strided convolution; TensorFlow's padding depends on the image.
-class StridedConvImpl : public torch::nn::Conv2dImpl {
- public:
-  StridedConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t groups,
-                  bool tensorflow)
-      : Conv2dImpl(torch::nn::Conv2dOptions(in, out, kernel)
-                       .stride(stride)
-                       .padding(tensorflow && stride > 1 ? 0 : kernel / 2)
-                       .groups(groups)
-                       .bias(false)),
-        kernel_(kernel),
-        stride_(stride),
-        pad_(tensorflow && stride > 1) {}
+// Of stride 2 TensorFlow's padding depends on the image: conv_norm_relu6 does it.
+Conv2d strided_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t groups,
+                    bool tensorflow) {
+  return Conv2d(torch::nn::Conv2dOptions(in, out, kernel)
+                    .stride(stride)
+                    .padding(tensorflow && stride > 1 ? 0 : kernel / 2)
+                    .groups(groups)
+                    .bias(false));
+}
 
-  torch::Tensor forward(const torch::Tensor& x) {
-    if (!pad_) return Conv2dImpl::forward(x);
-    const int64_t rows = same_padding(x.size(2), kernel_, stride_);
-    const int64_t columns = same_padding(x.size(3), kernel_, stride_);
-    return Conv2dImpl::forward(
-        torch::constant_pad_nd(x, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2}));
-  }
+// x, padded where the convolution leaves TensorFlow's padding to its caller.
+torch::Tensor padded(const Conv2d& conv, const torch::Tensor& x) {
+  const auto& options = conv->options;
+  const int64_t kernel = options.kernel_size()->at(0), stride = options.stride()->at(0);
+  const bool pads = std::get<torch::ExpandingArray<2>>(options.padding())->at(0) > 0;
+  if (pads || stride == 1) return x;
+  const int64_t rows = same_padding(x.size(2), kernel, stride);
+  const int64_t columns = same_padding(x.size(3), kernel, stride);
+  return torch::constant_pad_nd(x, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2});
+}
 
- private:
-  int64_t kernel_, stride_;
-  bool pad_;
-};
-TORCH_MODULE(StridedConv);
+torch::Tensor conv_norm_relu6(Conv2d& conv, BatchNorm2d& norm, const torch::Tensor& x) {
+  return torch::relu6(conv_norm(*conv, *norm, padded(conv, x)));
+}
 
 struct BlockShape {
   int64_t in, out, kernel, stride;
@@ -59,21 +57,21 @@ struct BlockShape {
 class SeparableBlock : public Block {
  public:
   explicit SeparableBlock(const BlockShape& s) {
-    conv_dw_ =
-        register_module("conv_dw", StridedConv(s.in, s.in, s.kernel, s.stride, s.in, s.tensorflow));
+    conv_dw_ = register_module("conv_dw",
+                               strided_conv(s.in, s.in, s.kernel, s.stride, s.in, s.tensorflow));
     bn1_ = register_module("bn1", norm(s.in, s.tensorflow));
     conv_pw_ = register_module("conv_pw", conv(s.in, s.out, 1));
     bn2_ = register_module("bn2", norm(s.out, s.tensorflow));
   }
 
   Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    const torch::Tensor y = bn2_(conv_pw_(torch::relu6(bn1_(conv_dw_(x)))));
+    const torch::Tensor inner = conv_norm_relu6(conv_dw_, bn1_, x);
+    const torch::Tensor y = conv_norm(*conv_pw_, *bn2_, inner);
     return {"", y, y};
   }
 
  private:
-  StridedConv conv_dw_{nullptr};
-  Conv2d conv_pw_{nullptr};
+  Conv2d conv_dw_{nullptr}, conv_pw_{nullptr};
   BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
 };
 
@@ -85,24 +83,22 @@ class InvertedResidual : public Block {
     conv_pw_ = register_module("conv_pw", conv(s.in, inner, 1));
     bn1_ = register_module("bn1", norm(inner, s.tensorflow));
     conv_dw_ = register_module("conv_dw",
-                               StridedConv(inner, inner, s.kernel, s.stride, inner, s.tensorflow));
+                               strided_conv(inner, inner, s.kernel, s.stride, inner, s.tensorflow));
     bn2_ = register_module("bn2", norm(inner, s.tensorflow));
     conv_pwl_ = register_module("conv_pwl", conv(inner, s.out, 1));
     bn3_ = register_module("bn3", norm(s.out, s.tensorflow));
   }
 
   Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    torch::Tensor y = torch::relu6(bn1_(conv_pw_(x)));
-    y = torch::relu6(bn2_(conv_dw_(y)));
-    y = bn3_(conv_pwl_(y));
-    if (shortcut_) y = y + x;
+    torch::Tensor y = conv_norm_relu6(conv_pw_, bn1_, x);
+    y = conv_norm_relu6(conv_dw_, bn2_, y);
+    y = conv_norm(*conv_pwl_, *bn3_, y, shortcut_ ? x : torch::Tensor());
     return {"", y, y};
   }
 
  private:
   bool shortcut_;
-  StridedConv conv_dw_{nullptr};
-  Conv2d conv_pw_{nullptr}, conv_pwl_{nullptr};
+  Conv2d conv_pw_{nullptr}, conv_dw_{nullptr}, conv_pwl_{nullptr};
   BatchNorm2d bn1_{nullptr}, bn2_{nullptr}, bn3_{nullptr};
 };
 
@@ -122,8 +118,8 @@ void init_classifier(torch::nn::LinearImpl& head) {
 
 MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& options) {
   refuse_zero_init(options);
-  conv_stem_ = torch::nn::AnyModule(register_module(
-      "conv_stem", StridedConv(options.in_chans, kStemWidth, 3, 2, 1, design.tensorflow)));
+  conv_stem_ = register_module(
+      "conv_stem", strided_conv(options.in_chans, kStemWidth, 3, 2, 1, design.tensorflow));
   bn1_ = register_module("bn1", norm(kStemWidth, design.tensorflow));
   torch::nn::ModuleList blocks;
   int64_t width = kStemWidth;
@@ -153,13 +149,13 @@ MobileNetV2::MobileNetV2(const MobileNetV2Design& design, const CnnOptions& opti
 
 CnnOutput MobileNetV2::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = torch::relu6(bn1_(conv_stem_.forward(images)));
+  torch::Tensor x = conv_norm_relu6(conv_stem_, bn1_, images);
   for (size_t i = 0; i < stages_.size(); ++i) {
     Stage stage = run_layer(stages_[i], fmt::format("blocks.{}", i), x);
     x = stage.post;
     if (ends_resolution(i)) output.stages.push_back(std::move(stage));
   }
-  x = torch::relu6(bn2_(conv_head_(x)));
+  x = conv_norm_relu6(conv_head_, bn2_, x);
   run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }

@@ -24,8 +24,7 @@ class MobileNetV2 : public Backbone {
   const torch::nn::Linear& classifier() const override { return classifier_; }
 
  private:
-  torch::nn::AnyModule conv_stem_;
-  torch::nn::Conv2d conv_head_{nullptr};
+  torch::nn::Conv2d conv_stem_{nullptr}, conv_head_{nullptr};
   torch::nn::BatchNorm2d bn1_{nullptr}, bn2_{nullptr};
   std::vector<torch::nn::ModuleList> stages_;
   torch::nn::Linear classifier_{nullptr};

@@ -1,5 +1,6 @@
 #include "cnn/regnet.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -11,14 +12,11 @@ class ConvNormImpl : public torch::nn::Module {
  public:
   ConvNormImpl(int64_t in_width, int64_t width, int64_t kernel, int64_t stride = 1,
                int64_t groups = 1) {
-    conv_ = register_module("conv", conv(in_width, width, kernel, stride, groups));
+    conv = register_module("conv", cnn::conv(in_width, width, kernel, stride, groups));
     bn = register_module("bn", torch::nn::BatchNorm2d(width));
   }
-  torch::Tensor forward(const torch::Tensor& x) { return bn(conv_(x)); }
+  torch::nn::Conv2d conv{nullptr};
   torch::nn::BatchNorm2d bn{nullptr};
-
- private:
-  torch::nn::Conv2d conv_{nullptr};
 };
 TORCH_MODULE(ConvNorm);
 
@@ -57,10 +55,14 @@ class RegNetBlock : public Block {
     }
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    const torch::Tensor inner = se_(torch::relu(conv2_(torch::relu(conv1_(x)))));
-    const torch::Tensor pre = conv3_(inner) + (downsample_ ? downsample_(x) : x);
-    return {"", torch::relu(pre), pre};
+  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+    torch::Tensor y = conv_norm_relu(*conv1_->conv, *conv1_->bn, x);
+    y = se_(conv_norm_relu(*conv2_->conv, *conv2_->bn, y));
+    const torch::Tensor shortcut =
+        downsample_ ? conv_norm(*downsample_->conv, *downsample_->bn, x) : x;
+    if (!ends_stage) return {"", conv_norm_relu(*conv3_->conv, *conv3_->bn, y, shortcut), {}};
+    const Activated out = conv_norm_activated(*conv3_->conv, *conv3_->bn, y, shortcut);
+    return {"", out.after, out.before};
   }
 
   torch::nn::BatchNorm2d& last_norm() { return conv3_->bn; }
@@ -104,11 +106,11 @@ void RegNet::init_weights(bool zero_init_residual) {
 
 CnnOutput RegNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = torch::relu(stem_bn_(stem_conv_(images)));
+  torch::Tensor x = conv_norm_relu(*stem_conv_, *stem_bn_, images);
   for (size_t i = 0; i < stages_.size(); ++i) {
     Stage stage;
     for (const auto& block : stages_[i]) {
-      stage = block->forward(x, /*ends_stage=*/true);
+      stage = block->forward(x, /*ends_stage=*/block == stages_[i].back());
       x = stage.post;
     }
     stage.name = fmt::format("s{}", i + 1);

@@ -12,8 +12,8 @@ class ResidualBlock : public Block {
  public:
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = before_last(x), added = shortcut(x);
-    if (!ends_stage) return {"", conv_norm_relu(last_conv, last_norm, inner, added), {}};
-    const Activated out = conv_norm_activated(last_conv, last_norm, inner, added);
+    if (!ends_stage) return {"", conv_norm_relu(*last_conv, *last_norm, inner, added), {}};
+    const Activated out = conv_norm_activated(*last_conv, *last_norm, inner, added);
     return {"", out.after, out.before};
   }
   torch::nn::Conv2d last_conv{nullptr};
@@ -50,7 +50,7 @@ class ResidualBlock : public Block {
  private:
   torch::Tensor shortcut(const torch::Tensor& x) {
     if (shortcut_) {
-      return conv_norm(shortcut_conv_, shortcut_norm_, shortcut_pool_ ? shortcut_pool_(x) : x);
+      return conv_norm(*shortcut_conv_, *shortcut_norm_, shortcut_pool_ ? shortcut_pool_(x) : x);
     }
     if (!padded_) return x;
     // Option A leaves out every other pixel and adds channels of zeros on both sides.
@@ -80,7 +80,7 @@ class BasicBlock : public ResidualBlock {
 
  private:
   torch::Tensor before_last(const torch::Tensor& x) override {
-    return conv_norm_relu(conv1_, bn1_, x);
+    return conv_norm_relu(*conv1_, *bn1_, x);
   }
 
   torch::nn::Conv2d conv1_{nullptr};
@@ -103,7 +103,7 @@ class Bottleneck : public ResidualBlock {
 
  private:
   torch::Tensor before_last(const torch::Tensor& x) override {
-    return conv_norm_relu(conv2_, bn2_, conv_norm_relu(conv1_, bn1_, x));
+    return conv_norm_relu(*conv2_, *bn2_, conv_norm_relu(*conv1_, *bn1_, x));
   }
 
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
@@ -169,13 +169,14 @@ void init_option_a_head(torch::nn::LinearImpl& head) {
 ResNet::ResNet(const ResNetDesign& design, const CnnOptions& options) : kind_(design.kind) {
   int64_t width = design.stem_width;
   if (kind_ == ResNetKind::kImageNetD) {
-    deep_conv1_ = register_module("conv1", deep_stem(options.in_chans, width));
+    stem_->extend(*register_module("conv1", deep_stem(options.in_chans, width)));
   } else {
-    conv1_ =
-        register_module("conv1", kind_ == ResNetKind::kCifar ? conv(options.in_chans, width, 3)
-                                                             : conv(options.in_chans, width, 7, 2));
+    const bool cifar = kind_ == ResNetKind::kCifar;
+    stem_->push_back(register_module(
+        "conv1", cifar ? conv(options.in_chans, width, 3) : conv(options.in_chans, width, 7, 2)));
   }
-  bn1_ = register_module("bn1", BatchNorm2d(width));
+  stem_->push_back(register_module("bn1", BatchNorm2d(width)));
+  stem_->push_back(torch::nn::ReLU());
   for (size_t i = 0; i < design.widths.size(); ++i) {
     torch::nn::ModuleList layer;
     for (int64_t j = 0; j < design.blocks[i]; ++j) {
@@ -214,8 +215,7 @@ void ResNet::zero_init_residual() {
 
 CnnOutput ResNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = deep_conv1_ ? torch::relu(bn1_(deep_conv1_->forward(images)))
-                                : conv_norm_relu(conv1_, bn1_, images);
+  torch::Tensor x = output.stem = run_fused(stem_, images);
   if (kind_ != ResNetKind::kCifar) x = torch::max_pool2d(x, 3, 2, 1);
   for (size_t i = 0; i < layers_.size(); ++i) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));

@@ -41,9 +41,7 @@ class ResNet : public Backbone {
   void zero_init_residual();
 
   ResNetKind kind_;
-  torch::nn::Conv2d conv1_{nullptr};
-  torch::nn::Sequential deep_conv1_{nullptr};  // instead of conv1_, under its name
-  torch::nn::BatchNorm2d bn1_{nullptr};
+  torch::nn::Sequential stem_;  // of registered layers
   std::vector<torch::nn::ModuleList> layers_;
   torch::nn::Linear fc_{nullptr};
 };

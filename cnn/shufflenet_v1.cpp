@@ -1,5 +1,6 @@
 #include "cnn/shufflenet_v1.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -21,12 +22,16 @@ class ShuffleUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(out));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    torch::Tensor y = torch::relu(bn1_(conv1_(x)));
-    y = torch::relu(bn2_(conv2_(torch::channel_shuffle(y, first_groups_))));
-    y = bn3_(conv3_(y));
+  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+    torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, x);
+    y = conv_norm_relu(*conv2_, *bn2_, torch::channel_shuffle(y, first_groups_));
+    if (stride_ == 1 && !ends_stage) return {"", conv_norm_relu(*conv3_, *bn3_, y, x), {}};
+    if (stride_ == 1) {
+      const Activated out = conv_norm_activated(*conv3_, *bn3_, y, x);
+      return {"", out.after, out.before};
+    }
     const torch::Tensor pre =
-        stride_ == 2 ? torch::cat({y, torch::avg_pool2d(x, 3, 2, 1)}, 1) : y + x;
+        torch::cat({conv_norm(*conv3_, *bn3_, y), torch::avg_pool2d(x, 3, 2, 1)}, 1);
     return {"", torch::relu(pre), pre};
   }
 
@@ -58,7 +63,7 @@ ShuffleNetV1::ShuffleNetV1(const ShuffleNetV1Design& design, const CnnOptions& o
 
 CnnOutput ShuffleNetV1::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = torch::relu(bn1_(conv1_(images)));
+  torch::Tensor x = output.stem = conv_norm_relu(*conv1_, *bn1_, images);
   for (size_t i = 0; i < layers_.size(); ++i) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;

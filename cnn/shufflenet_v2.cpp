@@ -1,5 +1,6 @@
 #include "cnn/shufflenet_v2.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -18,13 +19,19 @@ class BasicUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(half));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Stage forward(const torch::Tensor& x, bool ends_stage) override {
     const std::vector<torch::Tensor> halves = x.chunk(2, 1);
-    torch::Tensor y = torch::relu(bn1_(conv1_(halves[1])));
-    y = bn3_(conv3_(bn2_(conv2_(y))));
+    torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, halves[1]);
+    y = conv_norm(*conv2_, *bn2_, y);
+    Activated out;
+    if (ends_stage) {
+      out = conv_norm_activated(*conv3_, *bn3_, y);
+    } else {
+      out.after = conv_norm_relu(*conv3_, *bn3_, y);
+    }
     Stage stage;
-    stage.pre = torch::cat({halves[0], y}, 1);
-    stage.post = torch::channel_shuffle(torch::cat({halves[0], torch::relu(y)}, 1), 2);
+    stage.post = torch::channel_shuffle(torch::cat({halves[0], out.after}, 1), 2);
+    if (ends_stage) stage.pre = torch::cat({halves[0], out.before}, 1);
     return stage;
   }
 
@@ -51,9 +58,9 @@ class DownUnit : public Block {
   }
 
   Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    const torch::Tensor left = bn2_(conv2_(bn1_(conv1_(x))));
-    const torch::Tensor inner = torch::relu(bn3_(conv3_(x)));
-    const torch::Tensor right = bn5_(conv5_(bn4_(conv4_(inner))));
+    const torch::Tensor left = conv_norm(*conv2_, *bn2_, conv_norm(*conv1_, *bn1_, x));
+    const torch::Tensor inner = conv_norm_relu(*conv3_, *bn3_, x);
+    const torch::Tensor right = conv_norm(*conv5_, *bn5_, conv_norm(*conv4_, *bn4_, inner));
     const torch::Tensor pre = torch::cat({left, right}, 1);
     return {"", torch::channel_shuffle(torch::relu(pre), 2), pre};
   }
@@ -89,12 +96,12 @@ CifarShuffleNetV2::CifarShuffleNetV2(const CifarShuffleNetV2Design& design,
 
 CnnOutput CifarShuffleNetV2::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = torch::relu(bn1_(conv1_(images)));
+  torch::Tensor x = output.stem = conv_norm_relu(*conv1_, *bn1_, images);
   for (size_t i = 0; i < layers_.size(); ++i) {
     output.stages.push_back(run_layer(layers_[i], fmt::format("layer{}", i + 1), x));
     x = output.stages.back().post;
   }
-  x = torch::relu(bn2_(conv2_(x)));
+  x = conv_norm_relu(*conv2_, *bn2_, x);
   run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
 }

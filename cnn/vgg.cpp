@@ -1,5 +1,6 @@
 #include "cnn/vgg.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -38,9 +39,13 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
   CnnOutput output;
   torch::Tensor x = images;
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    const torch::Tensor pre = blocks_[i]->forward(x);
+    const torch::Tensor pre = run_fused(blocks_[i], x);
     x = torch::relu(pre);
-    if (i > 0) output.stages.push_back({fmt::format("block{}", i), x, pre});
+    if (i == 0) {
+      output.stem = x;
+    } else {
+      output.stages.push_back({fmt::format("block{}", i), x, pre});
+    }
     if (i < 3 || (i == 3 && images.size(2) == 64)) x = torch::max_pool2d(x, 2);
   }
   run_heads(transformed(x, output).mean({2, 3}), output);

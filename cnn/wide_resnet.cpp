@@ -1,5 +1,6 @@
 #include "cnn/wide_resnet.h"
 
+#include "cnn/fused.h"
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
@@ -17,10 +18,10 @@ class WideBlock : public torch::nn::Module {
     }
   }
 
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& normed) {
-    const torch::Tensor active = torch::relu(normed);
-    const torch::Tensor inner = torch::relu(bn2_(conv1_(active)));
-    return conv2_(inner) + (shortcut_ ? shortcut_(active) : x);
+  // active: relu(bn1(x)).
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& active) {
+    const torch::Tensor inner = conv_norm_relu(*conv1_, *bn2_, active);
+    return convolve(*conv2_, inner) + (shortcut_ ? convolve(*shortcut_, active) : x);
   }
 
   torch::nn::BatchNorm2d bn1{nullptr};
@@ -30,9 +31,13 @@ class WideBlock : public torch::nn::Module {
   torch::nn::BatchNorm2d bn2_{nullptr};
 };
 
-// The first batch norm after a stage is its pre.
-void give_pre(std::vector<Stage>& stages, const torch::Tensor& normed) {
-  if (!stages.empty() && !stages.back().pre.defined()) stages.back().pre = normed;
+// relu(norm(x)). The first batch norm after a stage is its pre.
+torch::Tensor activated(torch::nn::BatchNorm2d& norm, const torch::Tensor& x,
+                        std::vector<Stage>& stages) {
+  const bool ends_stage = !stages.empty() && !stages.back().pre.defined();
+  const Activated out = norm_activated(*norm, x, /*keep_before=*/ends_stage);
+  if (ends_stage) stages.back().pre = out.before;
+  return out.after;
 }
 
 }  // namespace
@@ -62,19 +67,16 @@ WideResNet::WideResNet(const WideResNetDesign& design, const CnnOptions& options
 
 CnnOutput WideResNet::forward(const torch::Tensor& images) {
   CnnOutput output;
-  torch::Tensor x = conv1_(images);
+  torch::Tensor x = output.stem = convolve(*conv1_, images);
   for (const auto& layer : layers_) {
     for (const auto& module : *layer) {
       auto* block = module->as<WideBlock>();
-      const torch::Tensor normed = block->bn1(x);
-      give_pre(output.stages, normed);
-      x = block->forward(x, normed);
+      x = block->forward(x, activated(block->bn1, x, output.stages));
     }
     output.stages.push_back({fmt::format("block{}", output.stages.size() + 1), x, {}});
   }
-  const torch::Tensor normed = bn1_(transformed(x, output));
-  give_pre(output.stages, normed);
-  run_heads(torch::relu(normed).mean({2, 3}), output);
+  x = activated(bn1_, transformed(x, output), output.stages);
+  run_heads(x.mean({2, 3}), output);
   return output;
 }
 

@@ -34,6 +34,7 @@ torch::nn::Conv2d idle_conv(int64_t channels) {
 
 struct ConvCase {
   int64_t batch, in, out, height, width, size = 3, stride = 1;
+  bool bias = false;
 };
 
 class FusedConv : public ::testing::TestWithParam<ConvCase> {};
@@ -41,28 +42,37 @@ class FusedConv : public ::testing::TestWithParam<ConvCase> {};
 TEST_P(FusedConv, AgreesWithItsDefinition) {
   const ConvCase& c = GetParam();
   torch::manual_seed(c.in * 100 + c.out);
-  torch::nn::Conv2d layer = conv(c.in, c.out, c.size, c.stride);
+  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(c.in, c.out, c.size)
+                              .stride(c.stride)
+                              .padding(c.size / 2)
+                              .bias(c.bias));
   torch::nn::BatchNorm2d norm = idle_norm(c.out);
   {
     const torch::NoGradGuard no_grad;
-    layer->weight.copy_(random(layer->weight.sizes()));
+    for (torch::Tensor& parameter : layer->parameters()) {
+      parameter.copy_(random(parameter.sizes()));
+    }
   }
   const torch::Tensor values = random({c.batch, c.in, c.height, c.width});
   const torch::Tensor grad =
       random({c.batch, c.out, (c.height - 1) / c.stride + 1, (c.width - 1) / c.stride + 1});
   const torch::Tensor x = leaf(values, torch::kFloat32), exact = leaf(values, torch::kFloat64);
   const torch::Tensor weight = leaf(layer->weight, torch::kFloat64);
+  const torch::Tensor bias = c.bias ? leaf(layer->bias, torch::kFloat64) : torch::Tensor();
   torch::Tensor got;
   {
     const CpuAutocast autocast;
-    got = conv_norm(layer, norm, x);
+    got = conv_norm(*layer, *norm, x);
   }
   got.backward(grad.to(got.scalar_type()));
-  const torch::Tensor want = torch::conv2d(exact, weight, {}, c.stride, c.size / 2);
+  const torch::Tensor want = torch::conv2d(exact, weight, bias, c.stride, c.size / 2);
   want.backward(grad.to(torch::kFloat64));
   EXPECT_EQ(got.scalar_type(), torch::kBFloat16);
   EXPECT_LT(relative_error(got.detach(), want.detach()), kBf16);
   EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+  if (c.bias) {
+    EXPECT_LT(relative_error(layer->bias.grad(), bias.grad()), kBf16);
+  }
   if (kernels::available()) {  // sums of exact products in fp32; ATen rounds to bf16
     EXPECT_LT(relative_error(layer->weight.grad(), weight.grad()), 1e-5);
   }
@@ -79,7 +89,9 @@ INSTANTIATE_TEST_SUITE_P(
                       ConvCase{1, 17, 15, 1, 1, 3, 2}, ConvCase{2, 8, 8, 1, 4, 3, 2},
                       ConvCase{3, 32, 64, 32, 32, 1, 1}, ConvCase{2, 20, 37, 7, 9, 1, 1},
                       ConvCase{3, 64, 128, 32, 32, 1, 2}, ConvCase{2, 20, 37, 7, 9, 1, 2},
-                      ConvCase{1, 3, 3, 1, 1, 1, 2}, ConvCase{2, 256, 64, 14, 14, 1, 1}));
+                      ConvCase{1, 3, 3, 1, 1, 1, 2}, ConvCase{2, 256, 64, 14, 14, 1, 1},
+                      ConvCase{3, 16, 24, 8, 8, 3, 1, true},
+                      ConvCase{2, 20, 37, 7, 9, 1, 2, true}));
 
 TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
   torch::nn::Conv2d layer = conv(16, 32, 3);
@@ -93,7 +105,7 @@ TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
     layer->zero_grad();
     {
       const CpuAutocast autocast;
-      conv_norm_relu(layer, norm, x).to(torch::kFloat32).square().sum().backward();
+      conv_norm_relu(*layer, *norm, x).to(torch::kFloat32).square().sum().backward();
     }
     grads.push_back(torch::cat({x.grad().flatten(), layer->weight.grad().flatten()}));
   }
@@ -142,7 +154,7 @@ TEST_P(FusedNorm, AgreesWithItsDefinition) {
   torch::Tensor got;
   {
     const CpuAutocast autocast;
-    got = conv_norm(same, norm, x, residual, c.relu);
+    got = conv_norm(*same, *norm, x, residual, c.relu);
   }
   got.backward(grad.to(got.scalar_type()));
   torch::Tensor want = plain(exact);
@@ -179,25 +191,87 @@ torch::nn::BatchNorm2d random_norm(int64_t channels) {
   return norm;
 }
 
-// What a teacher runs: one pass instead of two.
-TEST(FrozenConvNorm, AgreesWithTheSameInTwoPasses) {
+struct FrozenCase {
+  int64_t size, stride, groups;
+  bool bias, autocast;
+};
+
+class FrozenConvNorm : public ::testing::TestWithParam<FrozenCase> {};
+
+// What a teacher runs: the norm is folded into the convolution.
+TEST_P(FrozenConvNorm, AgreesWithItsDefinition) {
+  const FrozenCase& c = GetParam();
   torch::manual_seed(9);
-  for (const auto& [size, stride] : {std::pair{3, 1}, {3, 2}, {1, 1}, {1, 2}}) {
-    torch::nn::Conv2d layer = conv(20, 40, size, stride);
-    torch::nn::BatchNorm2d norm = random_norm(40);
-    norm->eval();
-    const torch::Tensor x = random({3, 20, 9, 11});
-    const torch::Tensor residual = random(layer(x).sizes());
-    for (const bool relu : {false, true}) {
-      for (const torch::Tensor& added : {torch::Tensor(), residual}) {
-        const CpuAutocast autocast;
-        const torch::Tensor two = conv_norm(layer, norm, x, added, relu).detach();
-        const torch::NoGradGuard no_grad;
-        const torch::Tensor one = conv_norm(layer, norm, x, added, relu);
-        EXPECT_LT(relative_error(one, two.to(torch::kFloat64)), kBf16);
-      }
+  const torch::NoGradGuard no_grad;
+  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(20, 40, c.size)
+                              .stride(c.stride)
+                              .padding(c.size / 2)
+                              .groups(c.groups)
+                              .bias(c.bias));
+  torch::nn::BatchNorm2d norm = random_norm(40);
+  norm->eval();
+  const torch::Tensor x = random({3, 20, 9, 11});
+  const torch::Tensor normed = norm(layer(x)), added = random(normed.sizes());
+  for (const bool relu : {false, true}) {
+    for (const bool residual : {false, true}) {
+      torch::Tensor want = residual ? normed + added : normed;
+      if (relu) want = torch::relu(want);
+      std::optional<CpuAutocast> autocast;
+      if (c.autocast) autocast.emplace();
+      const torch::Tensor got =
+          conv_norm(*layer, *norm, x, residual ? added : torch::Tensor(), relu);
+      EXPECT_LT(relative_error(got, want.to(torch::kFloat64)), c.autocast ? kBf16 : 1e-6);
     }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, FrozenConvNorm,
+    ::testing::Values(FrozenCase{3, 1, 1, false, true}, FrozenCase{3, 2, 1, true, true},
+                      FrozenCase{1, 1, 1, true, true}, FrozenCase{1, 2, 1, false, true},
+                      FrozenCase{3, 1, 4, false, true}, FrozenCase{3, 2, 20, true, true},
+                      FrozenCase{5, 1, 1, true, true}, FrozenCase{3, 2, 4, true, false},
+                      FrozenCase{1, 1, 1, false, false}));
+
+TEST(NormActivated, AgreesWithItsDefinition) {
+  torch::manual_seed(11);
+  torch::nn::BatchNorm2d norm = random_norm(24), plain(24);
+  plain->to(torch::kFloat64);
+  {
+    const torch::NoGradGuard no_grad;
+    plain->weight.copy_(norm->weight);
+    plain->bias.copy_(norm->bias);
+  }
+  const torch::Tensor values = random({4, 24, 6, 6}), grad = random(values.sizes());
+  for (const bool keep_before : {false, true}) {
+    const torch::Tensor x = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
+    Activated got;
+    {
+      const CpuAutocast autocast;
+      got = norm_activated(*norm, x, keep_before);
+    }
+    (got.after.to(torch::kFloat32) * grad).sum().backward();
+    const torch::Tensor want = plain(exact);
+    (want * (got.after > 0) * grad).sum().backward();
+    EXPECT_LT(relative_error(got.after.detach(), want.clamp_min(0.0).detach()), kBf16);
+    EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+    ASSERT_EQ(got.before.defined(), keep_before);
+    if (keep_before) {
+      EXPECT_LT(relative_error(got.before.detach(), want.detach()), kBf16);
+    }
+  }
+}
+
+TEST(RunFused, IsTheLayersOneAfterTheOther) {
+  torch::manual_seed(12);
+  torch::nn::Sequential layers(conv(3, 8, 3), random_norm(8), torch::nn::ReLU(),
+                               conv(8, 8, 3, 2, 8), random_norm(8), torch::nn::AvgPool2d(2),
+                               conv(8, 12, 1), torch::nn::ReLU(), conv(12, 12, 1), random_norm(12));
+  const torch::Tensor x = random({2, 3, 12, 12});
+  EXPECT_TRUE(torch::equal(run_fused(layers, x), layers->forward(x)));
+  layers->eval();
+  const torch::NoGradGuard no_grad;
+  EXPECT_LT(relative_error(run_fused(layers, x), layers->forward(x).to(torch::kFloat64)), 1e-6);
 }
 
 // With gradients of what is after the ReLU, before it, and of both.
@@ -225,7 +299,7 @@ TEST(ActivatedConvNorm, AgreesWithItsDefinition) {
     Activated got;
     {
       const CpuAutocast autocast;
-      got = conv_norm_activated(same, norm, x, residual);
+      got = conv_norm_activated(*same, *norm, x, residual);
     }
     sum(got.after, got.before).backward();
     torch::nn::BatchNorm2d plain(24);

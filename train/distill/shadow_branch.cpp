@@ -1,5 +1,6 @@
 #include "train/distill/shadow_branch.h"
 
+#include "cnn/fused.h"
 #include "train/error.h"
 
 namespace umbra {
@@ -49,9 +50,11 @@ ShadowBranchImpl::ShadowBranchImpl(const NetworkView& teacher) {
 torch::Tensor ShadowBranchImpl::forward(const ModelOutput& teacher) {
   const torch::Tensor f1 = stage(teacher, 3).detach(), f2 = stage(teacher, 2).detach(),
                       f3 = stage(teacher, 1).detach();
-  const torch::Tensor u = down1_->forward(f1) + same2_->forward(f2);  // [B, C2, H2, W2]
-  const torch::Tensor v = down2_->forward(u) + same3_->forward(f3);   // [B, C3, H3, W3]
-  const torch::Tensor pooled = fuse_->forward(v).mean({2, 3});        // [B, C3]
+  const torch::Tensor u =
+      cnn::run_fused(down1_, f1) + cnn::run_fused(same2_, f2);  // [B, C2, H2, W2]
+  const torch::Tensor v =
+      cnn::run_fused(down2_, u) + cnn::run_fused(same3_, f3);          // [B, C3, H3, W3]
+  const torch::Tensor pooled = cnn::run_fused(fuse_, v).mean({2, 3});  // [B, C3]
   return fc_ ? fc_(pooled) : torch::linear(pooled, weight_, bias_);
 }
 

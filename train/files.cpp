@@ -17,7 +17,7 @@ namespace umbra {
 
 void write_file_synced(const std::filesystem::path& path,
                        std::span<const std::span<const uint8_t>> parts) {
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+  if (path.has_parent_path()) make_folder(path.parent_path());
   const std::string temporary = path.string() + ".tmp";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   bool ok = file != nullptr;
@@ -42,6 +42,14 @@ void write_file_synced(const std::filesystem::path& path,
 void write_file_synced(const std::filesystem::path& path, const std::string& text) {
   const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   write_file_synced(path, std::span(&bytes, 1));
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw Error(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
+  }
 }
 
 void sync_folder(const std::filesystem::path& folder) {

@@ -14,6 +14,9 @@ void write_file_synced(const std::filesystem::path& path, const std::string& tex
 void write_file_synced(const std::filesystem::path& path,
                        std::span<const std::span<const uint8_t>> parts);
 
+// Makes the folder, and those above it, unless it is there. Throws umbra::Error.
+void make_folder(const std::filesystem::path& folder);
+
 // Makes renames inside the folder durable.
 void sync_folder(const std::filesystem::path& folder);
 

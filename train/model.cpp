@@ -13,7 +13,10 @@ class VitModel : public Model {
 
   ModelOutput forward(const torch::Tensor& images) override {
     vit::VitOutput output = vit_(images);
-    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled, {}};
+    ModelOutput result;
+    result.logits = output.logits;
+    result.shadow_logits = std::move(output.shadow_logits);
+    result.pooled = output.pooled;
     for (size_t i = 0; i < output.blocks.size(); ++i) {
       result.features.push_back({fmt::format("blocks.{}", i), output.blocks[i], output.blocks[i],
                                  options().vit.num_prefix_tokens()});
@@ -36,7 +39,12 @@ class CnnModel : public Model {
   ModelOutput forward(const torch::Tensor& images) override {
     // Channels last: what the fast convolutions of every device want.
     cnn::CnnOutput output = cnn_->forward(images.contiguous(torch::MemoryFormat::ChannelsLast));
-    ModelOutput result{output.logits, output.shadow_logits, {}, output.pooled, output.expanded};
+    ModelOutput result;
+    result.logits = output.logits;
+    result.shadow_logits = std::move(output.shadow_logits);
+    result.stem = output.stem;
+    result.pooled = output.pooled;
+    result.expanded = output.expanded;
     for (const cnn::Stage& stage : output.stages) {
       result.features.push_back({stage.name, stage.post, stage.pre});
     }

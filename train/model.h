@@ -22,6 +22,7 @@ struct Feature {
 struct ModelOutput {
   torch::Tensor logits;                      // [B, C], class head
   std::vector<torch::Tensor> shadow_logits;  // each [B, C]; [0] of a DeiT is its distillation head
+  torch::Tensor stem;                        // [B, C, H, W] before a CNN's stages, or undefined
   std::vector<Feature> features;             // shallow to deep
   torch::Tensor pooled;                      // [B, D], what the class head reads
   torch::Tensor expanded;                    // [B, expanded_channels, H, W] of a CNN that has them

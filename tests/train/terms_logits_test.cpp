@@ -102,7 +102,7 @@ std::vector<int64_t> mixed_labels(int64_t count, int64_t classes) {
 TEST(NegativeSampler, DrawsEachSampleOfOtherClassesAtMostOnce) {
   torch::manual_seed(1);
   const std::vector<int64_t> labels = mixed_labels(60, 4);
-  const NegativeSampler sampler(labels, 45);  // all that there are
+  NegativeSampler sampler(labels, 45);  // all that there are
   const torch::Tensor indices = torch::randint(0, 60, {20}, torch::kInt64);
   const torch::Tensor drawn = sampler.negatives(indices);
   ASSERT_EQ(drawn.sizes(), torch::IntArrayRef({20, 45}));
@@ -138,7 +138,7 @@ TEST(NegativeSampler, IsUniformOverOtherClassesWithoutReplacement) {
   torch::manual_seed(2);
   const std::vector<int64_t> labels = mixed_labels(100, 10);
   const int64_t count = 30, rows = 6000;
-  const NegativeSampler sampler(labels, count);
+  NegativeSampler sampler(labels, count);
   const torch::Tensor drawn = sampler.negatives(torch::full({rows}, 5, torch::kInt64));
   const int64_t own = labels[5];
   EXPECT_LT(chi_square(drawn.select(1, 0), labels, own, 1.0), kChiSquare89);
@@ -155,7 +155,7 @@ TEST(NegativeSampler, IsUniformOverOtherClassesWithoutReplacement) {
 TEST(NegativeSampler, DrawsWithReplacementWhereOtherClassesHoldTooFew) {
   torch::manual_seed(3);
   const std::vector<int64_t> labels = mixed_labels(100, 10);
-  const NegativeSampler sampler(labels, 95);
+  NegativeSampler sampler(labels, 95);
   const torch::Tensor drawn = sampler.negatives(torch::full({300}, 5, torch::kInt64));
   EXPECT_LT(chi_square(drawn, labels, labels[5], 1.0), kChiSquare89);
   EXPECT_LT(std::get<0>(torch::_unique2(drawn[0])).size(0), 90);
@@ -164,7 +164,7 @@ TEST(NegativeSampler, DrawsWithReplacementWhereOtherClassesHoldTooFew) {
 TEST(NegativeSampler, PositivesAreUniformOverTheOwnClass) {
   torch::manual_seed(4);
   const std::vector<int64_t> labels = mixed_labels(100, 10);
-  const NegativeSampler sampler(labels, 10);
+  NegativeSampler sampler(labels, 10);
   const torch::Tensor drawn = sampler.positives(torch::full({4000}, 5, torch::kInt64));
   const torch::Tensor counts = torch::bincount(drawn, {}, 100);
   const torch::Tensor own = torch::tensor(labels).eq(labels[5]);
@@ -175,7 +175,7 @@ TEST(NegativeSampler, PositivesAreUniformOverTheOwnClass) {
 }
 
 TEST(NegativeSampler, FollowsTorchsSeed) {
-  const NegativeSampler sampler(mixed_labels(500, 6), 100);
+  NegativeSampler sampler(mixed_labels(500, 6), 100);
   const auto drawn = [&](uint64_t seed) {
     torch::manual_seed(seed);
     return sampler.negatives(torch::arange(64));
@@ -186,7 +186,7 @@ TEST(NegativeSampler, FollowsTorchsSeed) {
 
 TEST(NegativeSampler, CopesWithClassesWithoutSamples) {
   torch::manual_seed(7);
-  const NegativeSampler sampler(std::vector<int64_t>{9, 2, 9, 2, 5}, 3);
+  NegativeSampler sampler(std::vector<int64_t>{9, 2, 9, 2, 5}, 3);
   const torch::Tensor drawn = sampler.negatives(torch::tensor({0}, torch::kInt64));
   EXPECT_TRUE(std::get<0>(drawn[0].sort()).equal(torch::tensor({1, 3, 4}, torch::kInt64)));
 }

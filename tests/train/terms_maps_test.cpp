@@ -238,6 +238,19 @@ TEST(TermsMapsNorm, TrainsTheStudent) {
   }
 }
 
+// RepDistiller's f0, f1, f2 and f3.
+TEST(TermsMapsFsp, FlowsFromTheStem) {
+  Lesson lesson("resnet8", "resnet20");
+  const TermContext context = lesson.context("fsp");
+  const ModelOutput &s = context.student.example, &t = context.teacher.example;
+  const torch::Tensor got = make_term(context)->loss({Batch{}, s, t});
+  const torch::Tensor want =
+      flow_loss({s.stem, s.features[0].post, s.features[1].post, s.features[2].post},
+                {t.stem, t.features[0].post, t.features[1].post, t.features[2].post});
+  EXPECT_EQ(s.stem.sizes(), torch::IntArrayRef({2, 16, 32, 32}));
+  EXPECT_EQ(got.item<double>(), want.item<double>());
+}
+
 class TermsMapsFitted : public testing::TestWithParam<Case> {};
 
 TEST_P(TermsMapsFitted, LearnsInTheFitAndReachesTheStudentOnlyIfItSaysSo) {
@@ -339,8 +352,8 @@ std::string refusal(const TermContext& context) {
 TEST(TermsMapsErrors, FlowsOfOtherWidthsAreRefusedWithThem) {
   Lesson lesson("resnet20", "resnet8x4");
   const std::string message = refusal(lesson.context("fsp"));
-  EXPECT_THAT(message, HasSubstr("resnet20 has 16, 32, 64"));
-  EXPECT_THAT(message, HasSubstr("resnet8x4 has 64, 128, 256"));
+  EXPECT_THAT(message, HasSubstr("resnet20 has 16, 16, 32, 64"));
+  EXPECT_THAT(message, HasSubstr("resnet8x4 has 32, 64, 128, 256"));
   EXPECT_THAT(message, HasSubstr("take a method for any widths"));
 }
 

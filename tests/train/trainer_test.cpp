@@ -241,7 +241,8 @@ TEST_F(TrainerTest, FitsComeFirstAndAreResumedToTheBit) {
   }
 }
 
-// A row of the log never mixes the steps of a fit with those of the training.
+// A row of the log never mixes the steps of a fit with those of the training; intervals count from
+// the start of each.
 TEST_F(TrainerTest, AFitsLastRowIsAtItsEnd) {
   train("run",
         {"teacher.path=" + train_teacher(), "distill.terms=[{method = \"ft\", fit_epochs = 1.2}]",
@@ -250,7 +251,7 @@ TEST_F(TrainerTest, AFitsLastRowIsAtItsEnd) {
   for (const auto& row : rows("run", "fit")) fits.push_back(row["step"]);
   for (const auto& row : rows("run", "train")) steps.push_back(row["step"]);
   EXPECT_THAT(fits, ElementsAre(5, 10, 12));
-  EXPECT_THAT(steps, ElementsAre(15, 20, 21));
+  EXPECT_THAT(steps, ElementsAre(12 + 5, 12 + 9));
 }
 
 // Memory banks, peers and the batch norms of a fusion are in the checkpoint.
@@ -369,6 +370,35 @@ TEST_F(TrainerTest, AnotherProcessIsKeptOut) {
   train("run", {});
   const FolderLock lock(folder_ / "run", FolderLock::IfTaken::kRefuse);
   EXPECT_THROW(FolderLock(folder_ / "run", FolderLock::IfTaken::kRefuse), Error);
+  EXPECT_THAT(test::error_of([&] { train("run", {}, "last"); }),
+              HasSubstr("another process is training in"));
+}
+
+// Both have found the folder free; the second must not write over what the first has begun.
+TEST_F(TrainerTest, OfTwoNewRunsInOneFolderTheFirstStays) {
+  const std::string data = "data.path=" + (folder_ / "data").string();
+  const auto trainer = [&](const char* seed) {
+    return std::make_unique<Trainer>(
+        load_config((folder_ / "student.toml").string(), {data, "train.duration=5 steps", seed}),
+        run("run"), std::nullopt);
+  };
+  const auto first = trainer("run.seed=1"), second = trainer("run.seed=2");
+  const StopSignal stop;
+  first->fit(stop, Terminal::kQuiet);
+  EXPECT_THAT(test::error_of([&] { second->fit(stop, Terminal::kQuiet); }),
+              HasSubstr("another process is training in"));
+  EXPECT_EQ(run("run").config().run.seed, 1);
+}
+
+TEST_F(TrainerTest, ARunBegunMeanwhileIsNotWrittenOver) {
+  const std::string data = "data.path=" + (folder_ / "data").string();
+  const auto config = load_config((folder_ / "student.toml").string(), {data, "run.seed=2"});
+  Trainer second(config, run("run"), std::nullopt);
+  train("run", {"train.duration=5 steps", "run.seed=1"});
+  const StopSignal stop;
+  EXPECT_THAT(test::error_of([&] { second.fit(stop, Terminal::kQuiet); }),
+              HasSubstr("another process has begun a run in"));
+  EXPECT_EQ(run("run").config().run.seed, 1);
 }
 
 TEST_F(TrainerTest, TeacherOfAnotherClassCountIsRefused) {

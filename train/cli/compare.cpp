@@ -143,7 +143,8 @@ void print(const Comparison& c, const std::vector<std::string>& classes) {
 
 // One map beside the other on one scale: SSKD's Figure 1, or mdistiller's picture of class-mean
 // logits, whose scale ends at 3.
-void save_heat_maps(const std::vector<Comparison>& comparisons, const CompareArguments& arguments) {
+void save_heat_maps(const std::vector<Comparison>& comparisons,
+                    const std::vector<std::string>& classes, const CompareArguments& arguments) {
   const bool of_logits = arguments.map == "logits";
   double max = of_logits ? 3.0 : 0.0;
   std::vector<HeatMap> maps;
@@ -153,7 +154,7 @@ void save_heat_maps(const std::vector<Comparison>& comparisons, const CompareArg
     if (!of_logits) max = std::max(max, largest);
     maps.push_back({map, c.student, fmt::format("mean {:.4f}, max {:.4f}", mean, largest)});
   }
-  const std::vector<uint8_t> png = draw_heat_maps(maps, max);
+  const std::vector<uint8_t> png = draw_heat_maps(maps, max, classes);
   const std::span<const uint8_t> bytes(png);
   write_file_synced(arguments.out, std::span(&bytes, 1));
 }
@@ -181,7 +182,7 @@ void compare(const CompareArguments& arguments) {
                                                   teacher.model->classifier()->weight),
                            {}});
   }
-  std::vector<std::string> classes;
+  std::vector<std::string> classes = teacher.class_names;
   if (!arguments.weights_only) {
     LoadedConfig loaded = data_config(arguments);
     const Config& config = loaded.config;
@@ -215,7 +216,7 @@ void compare(const CompareArguments& arguments) {
     for (const Comparison& c : comparisons) print(c, classes);
   }
   if (arguments.out.empty()) return;
-  save_heat_maps(comparisons, arguments);
+  save_heat_maps(comparisons, classes, arguments);
   if (!arguments.json) fmt::print("{}\n", arguments.out);
 }
 

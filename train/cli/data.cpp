@@ -8,6 +8,7 @@
 #include "train/data/inspect.h"
 #include "train/data/pack.h"
 #include "train/error.h"
+#include "train/files.h"
 #include "train/loop/run_log.h"
 
 namespace umbra {
@@ -177,7 +178,7 @@ void pack_parts(const PackArguments& arguments) {
   PackOptions options = arguments.options;
   options.threads = thread_count();
   for (const auto& [part, path] : targets(arguments)) {
-    if (path.has_parent_path()) fs::create_directories(path.parent_path());
+    if (path.has_parent_path()) make_folder(path.parent_path());
     PackResult result;
     {
       ProgressLine line(path.string(), part.set->size());

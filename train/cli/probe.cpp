@@ -24,6 +24,7 @@ std::pair<std::vector<double>, std::vector<double>> channel_statistics(const Con
   constexpr int64_t kImages = 10000;
   augment::AugmentOptions plain;
   plain.image_size = config.augment.image_size;
+  plain.interpolation = config.augment.interpolation;
   plain.crop = "none";
   plain.hflip = 0.0;
   const Sets sets = open_sets(config, sources);
@@ -61,7 +62,7 @@ Config probe_config(const std::string& run, const ProbeArguments& arguments) {
   c.data.drop_last = false;
   augment::apply_preset(c.augment, "cifar");
   c.augment.image_size = trained.augment.image_size;
-  c.augment.interpolation = "bilinear";
+  c.augment.interpolation = c.augment.eval_interpolation = "bilinear";
   c.model = trained.model;
   c.model.num_classes = 0;
   c.model.init_from = std::filesystem::weakly_canonical(run).string();
@@ -159,10 +160,12 @@ void probe_all(const ProbeArguments& arguments) {
     rows.push_back({{"run", run},
                     {"model", summary["model"]},
                     {"data", arguments.data},
+                    {"batch_norm", "evaluation"},
                     {"last_top1", summary["last"]["raw"]["headline"]},
                     {"best_top1", summary["best"]["top1"]}});
   }
   if (arguments.json) return print_json(rows);
+  fmt::print("classifier on frozen features, batch norm as in evaluation\n");
   fmt::print("{:<32} {:<28} {:>10} {:>10}\n", "run", "model", "last top-1", "best top-1");
   for (const auto& row : rows) {
     fmt::print("{:<32} {:<28} {:>10.2f} {:>10.2f}\n", row["run"].get<std::string>(),
@@ -190,9 +193,8 @@ void add_probe_command(CLI::App& app) {
   command->footer(
       "Protocol: 120 epochs of SGD at 0.05 (0.01 for MobileNets and ShuffleNets), tenths at 30, 60 "
       "and 90, weight decay 5e-4, batch 64; images at the run's size, normalised with the mean and "
-      "std of the other set's training images (10,000 at most), pad 4, crop, flip. Batch norm "
-      "stays "
-      "as in evaluation. --set changes any of it.");
+      "std of the other set's training images at that size (10,000 of them at most), pad 4, crop, "
+      "flip. Batch norm stays as in evaluation. --set changes any of it.");
   command->callback([=] { probe_all(*arguments); });
 }
 

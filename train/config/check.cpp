@@ -109,11 +109,6 @@ void check_augment(const Config& c, const Checker& check) {
                 "augment.label_smoothing = 0");
 }
 
-// Whether nothing but logits decides the term.
-bool reads_logits_only(const std::string& method) {
-  return method == "kd" || method == "dkd" || method == "dist";
-}
-
 // Keys of [distill] that were changed although the method does not read them.
 void check_read(const Config& c, const DistillOptions& preset, const Checker& check) {
   static const std::map<std::string, std::vector<std::string>> readers = {
@@ -179,7 +174,12 @@ void check_terms(const Config& c, const DistillOptions& preset, const Checker& c
                   "factors = [1.0, "
                   "0.0], factor_epochs = [120] ends the term after 120 epochs",
                   table);
-    check.require(c.model.freeze == "none" || reads_logits_only(terms[i].method), "model.freeze",
+    check.require(!method.reads("fit_epochs") || terms[i].fit_epochs > 0.0 ||
+                      (terms[i].method != "ft" && terms[i].weight > 0.0),
+                  table + ".fit_epochs",
+                  "method \"{}\" without its fit teaches nothing: set {}.fit_epochs above 0",
+                  terms[i].method, table);
+    check.require(c.model.freeze == "none" || method.on_logits(), "model.freeze",
                   "method \"{}\" teaches the backbone, and model.freeze = \"{}\" keeps it as it "
                   "is: take kd, dkd or dist, or do not freeze",
                   terms[i].method, c.model.freeze);
@@ -205,25 +205,18 @@ void check_caches(const Config& c, const Checker& check) {
                     "teachers {} and {} have one cache, {}: give each a folder of its own", j, i,
                     c.teachers[i].cache);
     }
-    const auto refuse = [&](const std::string& reader) {
-      check.require(false, key,
-                    "teacher.cache holds the teacher's logits, and {} reads more of it: leave "
-                    "teacher.cache out, or take a method on logits (deit_soft, deit_hard, shake "
-                    "with shadow = \"student\"; kd, dkd, dist)",
-                    reader);
-    };
-    if (c.distill.method == "sskd") refuse("distill.method = \"sskd\"");
-    if (c.distill.method == "shake" && c.distill.shadow == "teacher") {
-      refuse("distill.shadow = \"teacher\"");
-    }
+    const TeacherUse use = use_of_teacher(c.distill, i);
+    check.require(use.reads < TeacherUse::Reads::kNetwork, key,
+                  "teacher.cache holds the teacher's logits, and {} reads more of it: leave "
+                  "teacher.cache out, or take a method on logits (deit_soft, deit_hard, shake "
+                  "with shadow = \"student\"; kd, dkd, dist)",
+                  use.by);
     for (const TermOptions& term : c.distill.terms) {
       const TermMethod& method = *find_term_method(term.method);
       check.require(!method.reads("fit_epochs") || term.fit_epochs == 0.0, key,
                     "a cache holds the batches of the training alone, and the term {} makes a fit "
                     "before it: leave teacher.cache out",
                     term.method);
-      if (!method.takes_teacher || reads_logits_only(term.method)) continue;
-      if (term.teacher == static_cast<int64_t>(i)) refuse("the term " + term.method);
     }
   }
 }
@@ -232,6 +225,10 @@ void check_sskd(const Config& c, const Checker& check) {
   const std::string &task = c.distill.sskd.task, &views = c.augment.pretext;
   check.require(c.teachers.size() == 1, "teacher",
                 "distill.method = \"sskd\" takes one teacher, got {}", c.teachers.size());
+  check.require(c.distill.sskd.fit_epochs > 0.0 || c.distill.sskd.pretext_weight == 0.0,
+                "distill.fit_epochs",
+                "distill.fit_epochs = 0 leaves the teacher's head random, and the student would "
+                "imitate it: set it above 0, or distill.pretext_weight = 0");
   check.require(views != "none", "augment.pretext",
                 "distill.method = \"sskd\" needs three transformed views of each image: set "
                 "augment.pretext, for example to \"rotation\"");
@@ -256,6 +253,24 @@ double own_weight(const DistillOptions& o) {
   return 1.0;  // deit_*: alpha shares it between the heads
 }
 
+// Weights change where a term's warm-up starts and at its factor_epochs.
+void check_always_trained(const DistillOptions& o, const Checker& check) {
+  std::vector<double> changes = {0.0};
+  for (const TermOptions& term : o.terms) {
+    changes.insert(changes.end(), term.factor_epochs.begin(), term.factor_epochs.end());
+  }
+  for (const double epoch : changes) {
+    const bool trained =
+        own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(), [&](const auto& term) {
+          return weight_at(term, epoch) > 0.0;
+        });
+    check.require(trained, "distill.task_weight",
+                  "nothing trains the student's class head {}: set distill.task_weight above 0, or "
+                  "the weight of a term that is not 0 then",
+                  epoch == 0.0 ? "in the first epoch" : fmt::format("from epoch {} on", epoch));
+  }
+}
+
 void check_distill(const Config& c, const Checker& check) {
   const DistillOptions& o = c.distill;
   const size_t teachers = c.teachers.size();
@@ -275,12 +290,7 @@ void check_distill(const Config& c, const Checker& check) {
   apply_preset(preset, o.preset);
   check_terms(c, preset, check);
   check_read(c, preset, check);
-  check.require(
-      own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(),
-                                         [](const auto& term) { return weight_at(term, 0) > 0.0; }),
-      "distill.task_weight",
-      "nothing trains the student's class head, at least in the first epoch: set "
-      "distill.task_weight above 0, or the weight of a term that does not grow from 0");
+  check_always_trained(o, check);
   if (o.method == "none") {
     for (size_t i = 0; i < teachers; ++i) {
       check.require(is_read(o.terms, i), item_key("teacher", i, teachers),

@@ -55,4 +55,8 @@ double StepMath::epochs(const Duration& duration) const {
   return static_cast<double>(steps(duration)) / static_cast<double>(steps_per_epoch);
 }
 
+int64_t StepMath::epochs_begun(int64_t steps) const {
+  return (steps + steps_per_epoch - 1) / steps_per_epoch;
+}
+
 }  // namespace umbra

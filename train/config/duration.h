@@ -30,6 +30,7 @@ struct StepMath {
 
   int64_t steps(const Duration& duration) const;  // rounded to the nearest step
   double epochs(const Duration& duration) const;
+  int64_t epochs_begun(int64_t steps) const;  // by so many steps: the last may be a part
 };
 
 }  // namespace umbra

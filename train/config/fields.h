@@ -298,7 +298,8 @@ void all_term_fields(V&& visit, Like<TermOptions> auto& o) {
         "review_kd: width of the fusion; 0: as the official code");
   visit("activation", o.activation, one_of({"official", "pre", "post"}),
         "review_kd: stages of both networks before or after their last activation; official: the "
-        "student after and the teacher before it for CIFAR, both after it for ImageNet");
+        "student after and the teacher before it for CIFAR and transformers, both after it for "
+        "ImageNet, but a MobileNet student before");
   visit("paraphrase_rate", o.paraphrase_rate, positive(),
         "ft: channels of the factors / of the map");
   visit("peers", o.peers, between(1, 16), "dml: networks beside the student");

@@ -85,13 +85,17 @@ torch::Tensor LogitStore::read(int64_t epoch, int64_t step, int64_t first, int64
               "rows ", first, " to ", first + rows, " of step ", step, " of the epoch");
   if (epoch != open_epoch_) {
     if (file_ >= 0) close(file_);
-    open_epoch_ = -1;
+    open_epoch_ = record_step_ = -1;
     file_ = open(path(epoch).c_str(), O_RDONLY | O_CLOEXEC);
     if (file_ < 0) fail("read the teacher's cache", path(epoch));
     open_epoch_ = epoch;
   }
-  const auto record = rows_in(file_, epoch, step);
-  if (!record) {
+  if (step != record_step_) {
+    auto record = rows_in(file_, epoch, step);
+    record_step_ = record ? step : -1;
+    if (record) record_ = std::move(*record);
+  }
+  if (record_step_ < 0) {
     throw Error(
         fmt::format("{}: the logits of step {} of the epoch are damaged, or of another cache: "
                     "umbra cache CONFIG "
@@ -99,7 +103,7 @@ torch::Tensor LogitStore::read(int64_t epoch, int64_t step, int64_t first, int64
                     path(epoch).string(), step + 1, epoch + 1));
   }
   const auto row_bytes = static_cast<size_t>(form_.row_bytes());
-  return decode(form_, std::span(*record).subspan(static_cast<size_t>(first) * row_bytes,
+  return decode(form_, std::span(record_).subspan(static_cast<size_t>(first) * row_bytes,
                                                   static_cast<size_t>(rows) * row_bytes));
 }
 

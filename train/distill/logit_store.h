@@ -78,6 +78,8 @@ class LogitStore {
   EpochShape shape_;
   int64_t open_epoch_ = -1;  // that file_ reads
   int file_ = -1;
+  int64_t record_step_ = -1;  // of that epoch, whose rows these are
+  std::vector<uint8_t> record_;
 };
 
 }  // namespace umbra

@@ -160,19 +160,4 @@ std::string describe(const DistillOptions& distill) {
   return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, " + "));
 }
 
-double weight_at(const TermOptions& options, double epoch) {
-  const double begun = std::floor(epoch);
-  double weight = options.weight;
-  if (options.warmup_epochs > 0.0) {
-    const double done = begun + (options.warmup_from_zero ? 0.0 : 1.0);
-    weight *= std::min(1.0, done / options.warmup_epochs);
-  }
-  if (!options.factors.empty()) {
-    const auto& epochs = options.factor_epochs;
-    const auto next = std::upper_bound(epochs.begin(), epochs.end(), begun);
-    weight *= options.factors[static_cast<size_t>(next - epochs.begin())];
-  }
-  return weight;
-}
-
 }  // namespace umbra

@@ -88,6 +88,15 @@ struct DistillOptions {
 bool apply_preset(DistillOptions& options, const std::string& preset);
 std::vector<std::string> distill_presets();
 
+// What a run reads of a teacher, and the key or term that reads the most.
+struct TeacherUse {
+  enum class Reads { kLargestLogits, kAllLogits, kNetwork };
+
+  Reads reads = Reads::kLargestLogits;  // which say enough where probabilities are compared
+  std::string by{};
+};
+TeacherUse use_of_teacher(const DistillOptions& distill, size_t teacher);
+
 // A method of [[distill.terms]]: its fields as published, and the names of those that it reads
 // beside method, weight, warm-up and teacher.
 struct TermMethod {
@@ -97,6 +106,7 @@ struct TermMethod {
   bool takes_teacher = true;
 
   bool reads(const std::string& field) const;
+  bool on_logits() const { return reads("head"); }  // and on nothing else of the networks
 };
 const std::vector<TermMethod>& term_methods();
 const TermMethod* find_term_method(const std::string& name);  // null if unknown

@@ -5,9 +5,7 @@
 namespace umbra {
 namespace {
 
-using torch::indexing::None;
-using torch::indexing::Slice;
-
+constexpr float kLargestHalf = 65504.0F;
 constexpr int64_t kHead = 2;  // halves before the differences: largest, rest
 
 }  // namespace
@@ -19,10 +17,12 @@ std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits)
               "sparse logits: ", form.top_k, " of ", form.classes, " classes");
   const torch::NoGradGuard no_grad;
   const torch::Tensor z = logits.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+  TORCH_CHECK(z.abs().max().item<float>() <= kLargestHalf,
+              "sparse logits: a logit that is no number, or beyond ", kLargestHalf);
   // Sorted whole and stably: of equal logits the first class comes first, as argmax has it.
   auto [values, classes] = z.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   const torch::Tensor largest = values.slice(1, 0, 1).to(torch::kHalf);
-  torch::Tensor differences = values - values.slice(1, 0, 1);
+  torch::Tensor differences = (values - values.slice(1, 0, 1)).clamp_min(-kLargestHalf);
   // What is less than the largest stays so through both roundings, however little less.
   const torch::Tensor least =
       largest.to(torch::kFloat32).abs().mul(-std::ldexp(1.0, -22)).clamp_max(-std::ldexp(1.0, -14));

@@ -36,8 +36,7 @@ CacheMaker::CacheMaker(LoadedConfig loaded)
       prepare_(config_.augment, config_.model.num_classes, config_.data_seed(), data_.device),
       loader_(data_.train_set, config_.augment,
               loader_options(config_, data_.device, /*train=*/true)) {
-  const int64_t per_epoch = data_.math.steps_per_epoch;
-  epochs_ = (data_.math.steps(config_.train.duration) + per_epoch - 1) / per_epoch;
+  epochs_ = data_.math.epochs_begun(data_.math.steps(config_.train.duration));
   if (config_.model.num_classes > kMaxSparseClasses) {
     throw ConfigError(fmt::format("a cache numbers classes with 16 bits: got {}, at most {}",
                                   config_.model.num_classes, kMaxSparseClasses));
@@ -62,16 +61,17 @@ void CacheMaker::open_caches(int64_t top_k, bool create) {
     const std::string place =
         loaded_.sources.at(item_key("teacher", target.index, config_.teachers.size()) + ".cache");
     const int64_t classes = target.subject.classes;
-    const std::string key = key_for_all_logits(config_.distill, target.index);
+    const TeacherUse use = use_of_teacher(config_.distill, target.index);
+    const bool needs_all = use.reads >= TeacherUse::Reads::kAllLogits;
     const int64_t wanted = std::min(classes, top_k);
-    if (!key.empty() && top_k > 0 && wanted < classes) {
+    if (needs_all && top_k > 0 && wanted < classes) {
       throw ConfigError(
           fmt::format("{}{} compares the logits of all classes: leave --top-k out, or "
                       "set it to {}",
-                      place, key, classes));
+                      place, use.by, classes));
     }
     if (create) {
-      const int64_t usual = key.empty() ? std::min(classes, kDefaultTopK) : classes;
+      const int64_t usual = needs_all ? classes : std::min(classes, kDefaultTopK);
       TeacherCache::create(folder, target.subject, {classes, top_k > 0 ? wanted : usual}, [&] {
         Loader loader(data_.eval_set, config_.augment,
                       loader_options(config_, data_.device, /*train=*/false));
@@ -141,7 +141,7 @@ void CacheMaker::write_epoch(int64_t epoch, const StopSignal& stop, RunLog& log)
   }
   for (const auto& writer : writers) writer->sync();
   log.info(fmt::format("epoch {}/{} [{}/{}] {:.0f} views/s", epoch + 1, epochs_, next, steps,
-                       asked_ / seconds_));
+                       seconds_ > 0.0 ? asked_ / seconds_ : 0.0));
   for (const BrokenSample& sample : loader_.take_broken()) {
     log.info(fmt::format("skipped, broken: {}: {}", sample.name, sample.reason));
   }

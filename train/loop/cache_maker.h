@@ -33,6 +33,8 @@ class CacheMaker {
   // Opens the data and the teachers with teacher.cache; nothing is written yet. Throws ConfigError
   // or Error.
   explicit CacheMaker(LoadedConfig loaded);
+  CacheMaker(const CacheMaker&) = delete;
+  CacheMaker& operator=(const CacheMaker&) = delete;
 
   // Of the training.
   int64_t epochs() const { return epochs_; }

@@ -50,7 +50,7 @@ std::vector<int64_t> CheckpointStore::steps() const {
 }
 
 void CheckpointStore::save(int64_t step, const Checkpoint& checkpoint, int64_t keep, int64_t best) {
-  fs::create_directories(folder_);
+  make_folder(folder_);
   const fs::path target = path(step), partial = folder_ / ".partial";
   fs::remove_all(partial);
   fs::create_directory(partial);
@@ -108,15 +108,24 @@ fs::path CheckpointStore::resolve(const std::string& name) const {
 }
 
 Json read_checkpoint_state(const fs::path& folder) {
+  const auto damaged = [&] {
+    refuse(folder, fmt::format("its {} is damaged, or none of umbra's", kStateFile));
+  };
   std::ifstream file(folder / kStateFile);
   if (!file) refuse(folder, fmt::format("it has no {}", kStateFile));
   const Json state = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!state.is_object() || !state.contains("files") || !state.contains("step")) {
-    refuse(folder, fmt::format("its {} is damaged, or none of umbra's", kStateFile));
+  const auto is_number = [&](const char* key) {
+    return state.contains(key) && state[key].is_number_integer();
+  };
+  if (!state.is_object() || !is_number("step") || !is_number("format")) damaged();
+  if (state["format"] != kFormat) {
+    refuse(folder,
+           fmt::format("it has format {}, this program reads {}", state["format"].dump(), kFormat));
   }
-  if (state.value("format", 0) != kFormat) {
-    refuse(folder, fmt::format("it has format {}, this program reads {}", state.value("format", 0),
-                               kFormat));
+  if (!state.contains("files") || !state["files"].is_object()) damaged();
+  for (const Json& facts : state["files"]) {
+    if (!facts.is_object() || !facts.contains("bytes") || !facts.contains("crc32")) damaged();
+    if (!facts["bytes"].is_number_unsigned() || !facts["crc32"].is_number_unsigned()) damaged();
   }
   return state;
 }
@@ -132,11 +141,11 @@ Checkpoint read_checkpoint(const fs::path& folder, const std::vector<std::string
     const fs::path path = folder / file;
     if (!fs::is_regular_file(path)) refuse(folder, fmt::format("{} is missing", file));
     const auto bytes = fs::file_size(path);
-    if (bytes != facts.value("bytes", uintmax_t{0})) {
-      refuse(folder, fmt::format("{} has {} bytes instead of {}", file, bytes,
-                                 facts.value("bytes", uintmax_t{0})));
+    if (facts["bytes"] != bytes) {
+      refuse(folder,
+             fmt::format("{} has {} bytes instead of {}", file, bytes, facts["bytes"].dump()));
     }
-    if (checksum(path) != facts.value("crc32", uint32_t{0})) {
+    if (facts["crc32"] != checksum(path)) {
       refuse(folder, fmt::format("{} is damaged: its checksum is wrong", file));
     }
     checkpoint.tensors[group] = read_safetensors(path.string());

@@ -114,7 +114,8 @@ EvalResult evaluate(const Forward& forward, Loader& loader, const augment::Norma
   result.labels = torch::cat(labels);
   result.correct = torch::cat(correct);
   result.predictions = torch::cat(predictions);
-  if (teacher_predictions.defined()) {
+  // Images that broke since the teacher saw them leave nothing to compare.
+  if (teacher_predictions.defined() && teacher_predictions.numel() == result.images) {
     result.agreement =
         100.0 *
         result.predictions.eq(teacher_predictions).to(torch::kFloat64).mean().item<double>();

@@ -157,6 +157,11 @@ Phase make_fit(Parts& parts, const Objective::Fit& fit, const Config& config) {
   Phase phase;
   phase.fit = fit;
   phase.end = parts.math.steps(length);
+  if (phase.end == 0) {
+    throw ConfigError(
+        fmt::format("the fit \"{}\" of {} epochs is less than one step: set a larger fit_epochs",
+                    fit.name, fit.epochs));
+  }
   phase.optimizer = make_optimizer(options, std::move(groups));
   phase.schedule = std::make_unique<Schedule>(schedule, lr, length, parts.math);
   parts.notes.push_back(fmt::format("first a fit, {}: {} steps at lr {:.3g}{}", fit.name, phase.end,
@@ -253,9 +258,8 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.model = build_model(config, loaded.sources, fresh, parts.notes);
   parts.model->module().to(parts.device);
   parts.teachers = build_teachers(config, loaded.sources, parts);
-  const int64_t per_epoch = parts.math.steps_per_epoch;
   use_caches(parts.teachers, config, loaded.sources, parts,
-             (parts.total_steps + per_epoch - 1) / per_epoch);
+             parts.math.epochs_begun(parts.total_steps));
   build_objective(parts, config, loaded.sources);
   check_batch_norm(parts, config, loaded.sources);
   build_phases(parts, config, loaded.sources);

@@ -56,11 +56,7 @@ Located locate(const fs::path& path, const std::string& checkpoint) {
 }
 
 void RunFolder::create(const Config& config) const {
-  std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) {
-    throw Error(fmt::format("cannot make the run folder {}: {}", path_.string(), error.message()));
-  }
+  make_folder(path_);
   write_file_synced(config_path(), dump_config(config));
 }
 

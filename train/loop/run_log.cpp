@@ -12,6 +12,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <nlohmann/json.hpp>
 
+#include "train/error.h"
 #include "train/files.h"
 
 namespace umbra {
@@ -69,6 +70,7 @@ RunLog::RunLog(const std::filesystem::path& folder, Terminal terminal)
     s.file.set_pattern("%Y-%m-%d %H:%M:%S %L %v");
     s.file.flush_on(spdlog::level::info);
     s.metrics.open(folder / "metrics.jsonl", std::ios::app);
+    if (!s.metrics) throw Error(fmt::format("cannot write {}/metrics.jsonl", folder.string()));
   }
   const auto mode = no_colour() ? spdlog::color_mode::never : spdlog::color_mode::automatic;
   s.screen.sinks().push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>(mode));
@@ -82,8 +84,11 @@ void RunLog::info(const std::string& line) {
 }
 
 void RunLog::row(const nlohmann::json& row) {
-  state_->metrics << row.dump() << '\n';
-  state_->metrics.flush();
+  std::ofstream& metrics = state_->metrics;
+  if (!metrics.is_open()) return;
+  metrics << row.dump() << '\n';
+  metrics.flush();
+  if (!metrics) throw Error("cannot write metrics.jsonl: is the disk full?");
 }
 
 void RunLog::interval(const std::string& line) {

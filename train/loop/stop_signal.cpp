@@ -17,13 +17,13 @@ void on_signal(int signal) {
 
 StopSignal::StopSignal() {
   g_received = 0;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  before_int_ = std::signal(SIGINT, on_signal);
+  before_term_ = std::signal(SIGTERM, on_signal);
 }
 
 StopSignal::~StopSignal() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, before_int_);
+  std::signal(SIGTERM, before_term_);
 }
 
 int StopSignal::received() const { return g_received; }

@@ -12,6 +12,10 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   int received() const;  // the signal's number, or 0
+
+ private:
+  using Handler = void (*)(int);
+  Handler before_int_, before_term_;
 };
 
 // Thrown by the loop when it has stopped for a signal, with a checkpoint saved.

@@ -110,11 +110,7 @@ std::string epoch_ranges(const std::vector<int64_t>& epochs) {
 
 void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
                           const SparseForm& form, const std::function<TeacherScore()>& ask_score) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) {
-    throw Error(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
-  }
+  make_folder(folder);
   const FolderLock lock(folder, FolderLock::IfTaken::kWait);
   if (is_cache(folder)) return;
   const TeacherScore score = ask_score();
@@ -162,9 +158,13 @@ TeacherCache::TeacherCache(fs::path folder, const CacheSubject& subject)
                 torch::tensor(facts.at("predictions").get<std::vector<int64_t>>())};
     }
     precision_ = facts.at("precision");
-    store_ =
-        std::make_unique<LogitStore>(folder_, identity_of(facts, config),
-                                     SparseForm{subject.classes, facts.at("top_k")}, subject.shape);
+    const int64_t top_k = facts.at("top_k");
+    if (top_k < 1 || top_k > subject.classes) {
+      throw Error(fmt::format("{} is damaged: top_k = {} of {} classes",
+                              facts_path(folder_).string(), top_k, subject.classes));
+    }
+    store_ = std::make_unique<LogitStore>(folder_, identity_of(facts, config),
+                                          SparseForm{subject.classes, top_k}, subject.shape);
   } catch (const Json::exception& error) {
     throw Error(fmt::format("{} is damaged: {}", facts_path(folder_).string(), error.what()));
   }

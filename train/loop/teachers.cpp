@@ -113,19 +113,6 @@ DataDigests digests_of(const Config& config, const RunData& data) {
           digest(*data.eval_set) + Checksum().add(view.data(), view.size()).hex()};
 }
 
-std::string key_for_all_logits(const DistillOptions& distill, size_t teacher) {
-  const bool shake = distill.method == "shake";
-  if (shake && distill.inherit == "mse") return "distill.inherit = \"mse\"";
-  if (shake && distill.logit_norm != "none") {
-    return fmt::format("distill.logit_norm = \"{}\"", distill.logit_norm);
-  }
-  for (const TermOptions& term : distill.terms) {
-    if (term.teacher != static_cast<int64_t>(teacher) || term.logit_norm == "none") continue;
-    return fmt::format("distill.terms.logit_norm = \"{}\"", term.logit_norm);
-  }
-  return "";
-}
-
 std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sources,
                                        RunData& data) {
   std::vector<RunTeacher> teachers;
@@ -174,12 +161,12 @@ void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const S
       teacher.cache =
           std::make_unique<TeacherCache>(folder, cache_subject(config, i, teacher, data, digests));
       const SparseForm& form = teacher.cache->store().form();
-      const std::string key = key_for_all_logits(config.distill, i);
-      if (!key.empty() && !form.keeps_all()) {
+      const TeacherUse use = use_of_teacher(config.distill, i);
+      if (use.reads >= TeacherUse::Reads::kAllLogits && !form.keeps_all()) {
         throw Error(fmt::format(
             "{} compares the logits of all classes, and the cache in {} keeps the largest {} of "
             "{}: make one with --top-k {}, or leave teacher.cache out",
-            key, folder, form.top_k, form.classes, form.classes));
+            use.by, folder, form.top_k, form.classes, form.classes));
       }
       teacher.cache->require_epochs(epochs);
       data.notes.push_back(fmt::format("  its answers come from {}: {} of {} logits, made in {}",

@@ -37,9 +37,6 @@ DataDigests digests_of(const Config& config, const RunData& data);
 CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
                            const RunData& data, const DataDigests& digests);
 
-// The key by which the run compares logits of all classes with a teacher's; empty: it does not.
-std::string key_for_all_logits(const DistillOptions& distill, size_t teacher);
-
 // Puts caches in the place of the teachers with teacher.cache. Throws ConfigError if one is not
 // for this run, holds too little for its methods, or lacks some of the `epochs`.
 void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const Sources& sources,

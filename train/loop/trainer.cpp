@@ -23,7 +23,8 @@ std::string clock_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
-// Config keys that may differ in a resumed run: they change no result, or only its last bits.
+// Config keys that may differ in a resumed run: they change no result, or only its last bits; a
+// teacher's cache changes what docs/cache.md says.
 bool may_change(const std::string& key) {
   if (key.ends_with(".expect_top1") || key.ends_with(".cache")) return true;
   constexpr std::array<std::string_view, 10> kHarmless = {
@@ -63,7 +64,9 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std:
                     loader_options(config_, parts_.device, /*train=*/true)),
       eval_loader_(parts_.eval_set, config_.augment,
                    loader_options(config_, parts_.device, /*train=*/false)) {
-  if (resume) restore(*resume);
+  if (!resume) return;
+  lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
+  restore(*resume);
 }
 
 Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
@@ -122,8 +125,14 @@ Json Trainer::measure(int64_t warm_up, int64_t steps) {
 }
 
 void Trainer::open_folder(Terminal terminal) {
+  if (!lock_) {
+    make_folder(folder_.path());
+    lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
+    if (folder_.exists()) {  // since this process started
+      throw Error(fmt::format("another process has begun a run in {}", folder_.path().string()));
+    }
+  }
   folder_.create(config_);
-  lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
   folder_.checkpoints().discard_after(step_);
   RunLog::rewind(folder_.path(), step_);
   log_ = std::make_unique<RunLog>(folder_.path(), terminal);
@@ -493,7 +502,7 @@ double Trainer::seconds() const { return earlier_seconds_ + seconds_since(proces
 
 bool Trainer::is_due(const Duration& every) const {
   const int64_t steps = std::max<int64_t>(1, parts_.math.steps(every));
-  return step_ % steps == 0 || step_ == parts_.total_steps;
+  return (step_ - phase_->begin) % steps == 0 || step_ == parts_.total_steps;
 }
 
 double Trainer::epoch() const {
@@ -504,7 +513,7 @@ double Trainer::epoch() const {
 std::string Trainer::position() const {
   const int64_t per_epoch = parts_.math.steps_per_epoch;
   const int64_t last = std::max<int64_t>(step_ - phase_->begin - 1, 0);
-  const int64_t epochs = (phase_->end - phase_->begin + per_epoch - 1) / per_epoch;
+  const int64_t epochs = parts_.math.epochs_begun(phase_->end - phase_->begin);
   const auto width = std::to_string(per_epoch).size();
   return fmt::format("{}epoch {}/{} [{:>{}}/{}]", phase_->fit ? phase_->fit->name + " " : "",
                      last / per_epoch + 1, epochs, last % per_epoch + 1, width, per_epoch);

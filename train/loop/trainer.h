@@ -24,8 +24,11 @@ class Trainer {
  public:
   // Builds everything `loaded` asks for; nothing is written yet.
   // With `resume` ("last" or a checkpoint's name) the run in `folder` goes on where that left off.
-  // Throws ConfigError or Error; a damaged checkpoint is refused and the newest intact one named.
+  // Throws ConfigError or Error; a damaged checkpoint is refused and the newest intact one named, a
+  // folder that another process trains in is refused, too.
   Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std::string>& resume);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   // Scores the teachers, makes the folder, trains to the end, writes summary.json and returns it.
   // Throws ConfigError if a teacher is not what was expected, Interrupted after a signal, with a
@@ -66,7 +69,7 @@ class Trainer {
   nlohmann::json summary() const;
   Forward student_forward(Model& model) const;
 
-  bool is_due(const Duration& every) const;  // after the step just made
+  bool is_due(const Duration& every) const;  // after the phase's step just made
   double epoch() const;                      // of the current phase
   double seconds() const;        // of training, evaluation and saving, over all processes
   std::string position() const;  // "epoch 12/300 [ 340/1251]"

@@ -13,7 +13,9 @@ struct HeatMap {
   std::string title, caption;
 };
 
-// Maps side by side in one PNG, in the same colours from 0 to `max`, with their scale.
-std::vector<uint8_t> draw_heat_maps(const std::vector<HeatMap>& maps, double max);
+// Maps side by side in one PNG, in the same colours from 0 to `max`, with their scale. Names of the
+// rows stand beside them if there is one for each, and there are 25 at most.
+std::vector<uint8_t> draw_heat_maps(const std::vector<HeatMap>& maps, double max,
+                                    const std::vector<std::string>& names);
 
 }  // namespace umbra

@@ -38,7 +38,7 @@ class Crd : public Term {
     return F::normalize(wide(embed(pooled)), F::NormalizeFuncOptions().dim(1));
   }
 
-  torch::Tensor contrast(const torch::Tensor& indices) const {
+  torch::Tensor contrast(const torch::Tensor& indices) {
     const torch::Tensor positives = relaxed_ ? sampler_.positives(indices) : indices;
     return torch::cat({positives.unsqueeze(1), sampler_.negatives(indices)}, 1);
   }

@@ -33,8 +33,13 @@ class NegativeSampler::Random {
 };
 
 NegativeSampler::NegativeSampler(std::span<const int64_t> labels, int64_t count)
-    : labels_(labels.begin(), labels.end()), order_(labels.size()), count_(count) {
+    : labels_(labels.begin(), labels.end()),
+      order_(labels.size()),
+      count_(count),
+      places_(labels.size()),
+      swapped_(static_cast<size_t>(count)) {
   std::iota(order_.begin(), order_.end(), 0);
+  std::iota(places_.begin(), places_.end(), 0);
   std::stable_sort(order_.begin(), order_.end(),
                    [&](int32_t a, int32_t b) { return labels_[a] < labels_[b]; });
   int64_t largest = 0;
@@ -68,17 +73,15 @@ int64_t NegativeSampler::other_sample(const Span& own, int64_t place) const {
   return order_[place < own.begin ? place : place + own.size];
 }
 
-torch::Tensor NegativeSampler::negatives(const torch::Tensor& indices) const {
+torch::Tensor NegativeSampler::negatives(const torch::Tensor& indices) {
   const int64_t rows = indices.size(0);
   torch::Tensor drawn = torch::empty({rows, count_}, torch::kInt64);
-  Scratch scratch{std::vector<int32_t>(order_.size()), std::vector<int32_t>(count_)};
-  std::iota(scratch.places.begin(), scratch.places.end(), 0);
   Random random;
   for (int64_t row = 0; row < rows; ++row) {
     const Span& own = class_of(indices.const_data_ptr<int64_t>()[row]);
     int64_t* target = drawn.mutable_data_ptr<int64_t>() + row * count_;
     if (count_ <= others(own)) {
-      draw_distinct(own, random, target, scratch);
+      draw_distinct(own, random, target);
     } else {
       draw_any(own, random, target);
     }
@@ -88,18 +91,16 @@ torch::Tensor NegativeSampler::negatives(const torch::Tensor& indices) const {
 
 // The first steps of a Fisher-Yates shuffle, undone for the next row: the cost does not grow with
 // the training set.
-void NegativeSampler::draw_distinct(const Span& own, Random& random, int64_t* row,
-                                    Scratch& scratch) const {
-  auto& [places, swapped] = scratch;
+void NegativeSampler::draw_distinct(const Span& own, Random& random, int64_t* row) {
   const int64_t pool = others(own);
   for (int64_t k = 0; k < count_; ++k) {
-    swapped[k] = static_cast<int32_t>(k + random.below(pool - k));
-    std::swap(places[k], places[swapped[k]]);
-    row[k] = other_sample(own, places[k]);
+    swapped_[k] = static_cast<int32_t>(k + random.below(pool - k));
+    std::swap(places_[k], places_[swapped_[k]]);
+    row[k] = other_sample(own, places_[k]);
   }
   for (int64_t k = 0; k < count_; ++k) {
-    places[k] = static_cast<int32_t>(k);
-    places[swapped[k]] = swapped[k];
+    places_[k] = static_cast<int32_t>(k);
+    places_[swapped_[k]] = swapped_[k];
   }
 }
 

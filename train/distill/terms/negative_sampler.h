@@ -17,7 +17,7 @@ class NegativeSampler {
 
   // `indices` [B] on the CPU. [B, count]: uniform over the samples of other classes, each at most
   // once for a row; where they are fewer than `count`, drawn independently instead.
-  torch::Tensor negatives(const torch::Tensor& indices) const;
+  torch::Tensor negatives(const torch::Tensor& indices);
 
   // [B]: any sample of the same class, the one itself among them.
   torch::Tensor positives(const torch::Tensor& indices) const;
@@ -26,22 +26,20 @@ class NegativeSampler {
   struct Span {
     int64_t begin = 0, size = 0;
   };
-  // 0, 1, ... over the training set, between rows; and which of them a row has swapped.
-  struct Scratch {
-    std::vector<int32_t> places, swapped;
-  };
   class Random;
 
   const Span& class_of(int64_t index) const;
   int64_t others(const Span& own) const { return std::ssize(order_) - own.size; }
   int64_t other_sample(const Span& own, int64_t place) const;
-  void draw_distinct(const Span& own, Random& random, int64_t* row, Scratch& scratch) const;
+  void draw_distinct(const Span& own, Random& random, int64_t* row);
   void draw_any(const Span& own, Random& random, int64_t* row) const;
 
   std::vector<int64_t> labels_;
   std::vector<int32_t> order_;  // samples, class by class
   std::vector<Span> classes_;   // where each class stands in it
   int64_t count_;
+  // 0, 1, ... over the training set, between rows; and which of them a row has swapped.
+  std::vector<int32_t> places_, swapped_;
 };
 
 }  // namespace umbra

@@ -88,8 +88,8 @@ std::unique_ptr<Term> make_nst(const TermContext& context);
 // squared difference between student and teacher. Needs two maps or more, and equal channels.
 //
 // As published the flow is all that the fit before the training learns, and the training sees the
-// labels alone: hence the default weight of 0. Above 0 the loss acts in the training, too.
-// RepDistiller's first map is the stem, which is no stage here: one flow less.
+// labels alone: hence the default weight of 0. Above 0 the loss acts in the training, too. The
+// first map is the stem's, where both networks have one and no stages are named.
 torch::Tensor flow_loss(const std::vector<torch::Tensor>& student,
                         const std::vector<torch::Tensor>& teacher);
 std::unique_ptr<Term> make_fsp(const TermContext& context);
@@ -154,8 +154,7 @@ std::unique_ptr<Term> make_crd(const TermContext& context);
 //
 // The term owns the networks beside the student, of its architecture and freshly drawn, and adds
 // their losses with the labels, which the term's weight multiplies, too; the student's own is the
-// task's. All learn in the same step, as in
-// the paper's parallel variant; it has T = 1.
+// task's. All learn in the same step, as in the paper's parallel variant; it has T = 1.
 torch::Tensor mutual_loss(const std::vector<torch::Tensor>& logits, double temperature);
 std::unique_ptr<Term> make_dml(const TermContext& context);
 

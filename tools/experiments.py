@@ -68,7 +68,7 @@ CNN = COMMON | SHAKE | {
     "shake, as the public code": preset("shake-code", 'shadow = "teacher"'),
     "nst": term("nst"),
     "ofd": term("ofd"),
-    "norm": preset("norm", model="expanded_channels = 256") +
+    "norm": preset("norm", model="expanded_channels = 512") +
             term("norm", "factor_epochs = [1, 2, 19, 22]"),
     "ft": term("ft", FIT),
     "ab": term("ab", FIT),

@@ -27,9 +27,9 @@ torch::Tensor jsd_cross_entropy(const torch::Tensor& logits, const torch::Tensor
   TORCH_CHECK(views > 1 && logits.size(0) % views == 0, "jsd: ", logits.size(0), " rows for ",
               views, " views of each sample");
   const torch::Tensor z = wide(logits).view({-1, views, logits.size(1)});  // [B, views, C]
-  const torch::Tensor p = torch::softmax(z, 2);
+  const torch::Tensor log_p = torch::log_softmax(z, 2), p = log_p.exp();
   const torch::Tensor log_mixture = p.mean(1, /*keepdim=*/true).clamp(1e-7, 1.0).log();
-  const torch::Tensor divergence = torch::xlogy(p, p) - p * log_mixture;
+  const torch::Tensor divergence = p * (log_p - log_mixture);  // 0 where p underflows
   const auto terms = static_cast<double>(z.size(0) * views);
   using torch::indexing::Slice;
   return cross_entropy(z.select(1, 0), targets.index({Slice(0, torch::indexing::None, views)})) +

@@ -77,8 +77,9 @@ torch::Tensor run_conv(const kernels::ConvShape& shape, Direction direction,
   at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
     const kernels::Scratch scratch(kernels::conv_scratch(shape, direction));
     const kernels::Tiles tiles;
-    for (int64_t i = begin; i < end; ++i) {
-      kernels::conv(shape, direction, from + i * from_values, weights,
+    const int64_t most = kernels::images_at_once(shape);
+    for (int64_t i = begin; i < end; i += most) {
+      kernels::conv(shape, direction, std::min(most, end - i), from + i * from_values, weights,
                     after.of_image(i * to_values), to + i * to_values, scratch.get());
     }
   });
@@ -117,16 +118,19 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
 
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
                                const torch::Tensor& weight,
-                               const std::optional<torch::Tensor>& bias, int64_t stride) {
+                               const std::optional<torch::Tensor>& bias,
+                               const std::optional<torch::Tensor>& residual, int64_t stride) {
     RECORD_FUNCTION("umbra::conv", std::vector<c10::IValue>());
     context->save_for_backward({x, weight});
     context->saved_data["stride"] = stride;
     context->saved_data["has_bias"] = bias.has_value();
+    context->saved_data["has_residual"] = residual.has_value();
     After after;
     if (bias) {
       after.scale.assign(weight.size(0), 1.0F);
       after.shift.assign(floats(*bias), floats(*bias) + bias->numel());
     }
+    if (residual) after.residual = *residual;
     return run_conv(shape_of(x, weight, stride), Direction::kForward, weight.contiguous(), x,
                     after);
   }
@@ -137,7 +141,8 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
     const torch::Tensor &x = saved[0], &weight = saved[1];
     const torch::Tensor grad_out = kernel_input(grads[0]);
     const kernels::ConvShape shape = shape_of(x, weight, context->saved_data["stride"].toInt());
-    torch::Tensor grad_x, grad_weight, grad_bias;
+    torch::Tensor grad_x, grad_weight, grad_bias, grad_residual;
+    if (context->saved_data["has_residual"].toBool()) grad_residual = grad_out;
     if (context->needs_input_grad(0)) {
       grad_x = run_conv(shape, Direction::kBackward, weight.contiguous(), grad_out);
     }
@@ -145,7 +150,7 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
     if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
       grad_bias = grad_out.sum({0, 2, 3}, /*keepdim=*/false, torch::kFloat32);
     }
-    return {grad_x, grad_weight, grad_bias, torch::Tensor()};
+    return {grad_x, grad_weight, grad_bias, grad_residual, torch::Tensor()};
   }
 };
 
@@ -413,9 +418,13 @@ bool is_frozen(const Conv& conv, const Norm& norm, const torch::Tensor& x,
 
 }  // namespace
 
-torch::Tensor convolve(Conv& conv, const torch::Tensor& x) {
-  if (!fits(conv, x)) return conv.forward(x);
-  return FusedConv::apply(kernel_input(x), conv.weight, if_defined(conv.bias), stride_of(conv));
+torch::Tensor convolve(Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
+  if (fits(conv, x)) {
+    return FusedConv::apply(kernel_input(x), conv.weight, if_defined(conv.bias),
+                            kernel_residual(residual), stride_of(conv));
+  }
+  const torch::Tensor out = conv.forward(x);
+  return residual.defined() ? out + residual : out;
 }
 
 torch::Tensor conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x,

@@ -21,7 +21,7 @@ class WideBlock : public torch::nn::Module {
   // active: relu(bn1(x)).
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& active) {
     const torch::Tensor inner = conv_norm_relu(*conv1_, *bn2_, active);
-    return convolve(*conv2_, inner) + (shortcut_ ? convolve(*shortcut_, active) : x);
+    return convolve(*conv2_, inner, shortcut_ ? convolve(*shortcut_, active) : x);
   }
 
   torch::nn::BatchNorm2d bn1{nullptr};

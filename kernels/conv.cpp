@@ -8,15 +8,16 @@ namespace {
 
 constexpr int64_t kBlock = 2 * kRows;
 constexpr int64_t kMaxStride = 2, kMaxSize = 3;
-constexpr int64_t kAtOnce =
-    512;  // pixels of a weight gradient's product, so that a panel stays near
+constexpr int64_t kAtOnce = 512;        // pixels of a weight gradient's product: a panel stays near
+constexpr int64_t kPlacesAtOnce = 256;  // that a panel of weights serves, at least
 
 void zero(bf16* values, int64_t count) { __builtin_memset(values, 0, count * sizeof(bf16)); }
 
 // Every `step`th pixel of an image, from (y, x) on: place (k, m) holds pixel (y + step * k,
 // x + step * m), and zeros where that is outside the image. Places follow each other row by row,
 // so a tap of a convolution is a shift by a number of places, and neighbouring taps of a row are
-// one run of values: no patches are copied.
+// one run of values: no patches are copied. Where padding ends a row or an image, that before the
+// next one serves, or the zeros behind the last place.
 struct Plane {
   int64_t rows = 0, pitch = 0, step = 1, y = 0, x = 0;
 
@@ -58,8 +59,8 @@ struct Split {
       : count(s.stride < s.size ? s.stride : s.size), reach((s.size - 1) / s.stride) {}
 
   Plane plane(const ConvShape& s, int64_t a, int64_t b) const {
-    const int64_t padding = s.size / 2;
-    return {s.out_height() + reach, s.out_width() + reach, s.stride, a - padding, b - padding};
+    const int64_t padding = s.size / 2, more = s.stride == 1 ? padding : reach;
+    return {s.out_height() + more, s.out_width() + more, s.stride, a - padding, b - padding};
   }
 };
 
@@ -79,17 +80,22 @@ struct Pass {
 };
 
 // A convolution in one direction: which planes it reads, and in which passes it makes its output.
+// A plane has the images one after the other.
 struct Plan {
-  int64_t from_height, from_width, from_channels, to_width, to_channels;
+  int64_t images, from_height, from_width, from_channels, to_height, to_width, to_channels;
   Plane planes[kMaxStride * kMaxStride];
   Pass passes[kMaxStride * kMaxStride];
   int64_t plane_count = 0, pass_count = 0, values = 0;
   int64_t depth = 0;        // of all runs
   bool leaves_out = false;  // some of the output, which is zero
 
-  Plan(const ConvShape& shape, Direction direction) {
+  Plan(const ConvShape& shape, Direction direction, int64_t images_) : images(images_) {
     direction == Direction::kForward ? forward(shape) : backward(shape);
   }
+
+  int64_t places() const { return images * planes[0].places(); }  // of a plane
+  int64_t from_values() const { return from_height * from_width * from_channels; }
+  int64_t to_values() const { return to_height * to_width * to_channels; }
 
  private:
   // All of the output in one pass.
@@ -97,13 +103,14 @@ struct Plan {
     from_height = s.height;
     from_width = s.width;
     from_channels = s.in;
+    to_height = s.out_height();
     to_width = s.out_width();
     to_channels = s.out;
     const Split split(s);
     for (int64_t a = 0; a < split.count; ++a) {
       for (int64_t b = 0; b < split.count; ++b) planes[plane_count++] = split.plane(s, a, b);
     }
-    values = plane_count * planes[0].places() * s.in;
+    values = plane_count * places() * s.in;
     Pass& pass = passes[pass_count++];
     pass.rows = s.out_height();
     pass.columns = s.out_width();
@@ -111,7 +118,7 @@ struct Plan {
     for (int64_t row = 0; row < s.size; ++row) {
       for (int64_t b = 0; b < split.count; ++b) {
         const int64_t plane = row % s.stride * split.count + b;
-        const int64_t at = plane * planes[0].places() + row / s.stride * pass.pitch;
+        const int64_t at = plane * places() + row / s.stride * pass.pitch;
         add_run(pass, at, {0, 0, 0, ceil_div(s.size - b, s.stride), row, b, s.stride});
       }
     }
@@ -123,14 +130,15 @@ struct Plan {
     from_height = s.out_height();
     from_width = s.out_width();
     from_channels = s.out;
+    to_height = s.height;
     to_width = s.width;
     to_channels = s.in;
     leaves_out = s.size < s.stride;
     const int64_t padding = s.size / 2, border = s.stride == 1 ? padding : 0;
-    const int64_t behind = s.size > 1 ? 1 : 0;
+    const int64_t behind = s.size > 1 && s.stride > 1 ? 1 : 0;
     planes[plane_count++] = {from_height + border + behind, from_width + border + behind, 1,
                              -border, -border};
-    values = planes[0].places() * from_channels;
+    values = places() * from_channels;
     const Split split(s);
     for (int64_t a = 0; a < split.count; ++a) {
       for (int64_t b = 0; b < split.count; ++b) {
@@ -169,7 +177,10 @@ int64_t panel_width(int64_t columns, int64_t j) {
 }
 
 // What the tiles read behind the last place.
-int64_t slack(const Plan& plan) { return (kBlock + kMaxSize) * plan.from_channels + 2 * kDepth; }
+int64_t slack(const Plan& plan) {
+  const int64_t shift = (kMaxSize - 1) * (plan.planes[0].pitch + 1);
+  return (kBlock + shift) * plan.from_channels + 2 * kDepth;
+}
 
 __m512 finished(const Epilogue& epilogue, __m512 sum, int64_t channel, int64_t at,
                 __mmask16 lanes) {
@@ -185,11 +196,12 @@ __m512 finished(const Epilogue& epilogue, __m512 sum, int64_t channel, int64_t a
 void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16* packed,
               const Epilogue& epilogue, bf16* out, float* sums) {
   const int64_t in = plan.from_channels, channels = plan.to_channels;
-  const int64_t columns = padded(channels, kRows), places = pass.rows * pass.pitch;
+  const int64_t columns = padded(channels, kRows), rows = plan.planes[0].rows;
+  const int64_t places = ((plan.images - 1) * rows + pass.rows) * pass.pitch;
   for (int64_t j = 0; j < columns; j += kBlock) {
     const int64_t width = panel_width(columns, j);
     const bf16* panel = packed + j * plan.depth;
-    int64_t k = 0, m = 0;
+    int64_t image = 0, k = 0, m = 0;
     for (int64_t i = 0; i < places; i += kBlock) {
       with_block(places - i, columns - j, [&](auto block) {
         block.zero();
@@ -201,9 +213,9 @@ void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16
       });
       const int64_t count = places - i < kBlock ? places - i : kBlock;
       for (int64_t p = 0; p < count; ++p) {
-        if (m < pass.columns) {
+        if (m < pass.columns && k < pass.rows) {
           const int64_t y = pass.y + pass.step * k, x = pass.x + pass.step * m;
-          const int64_t to = (y * plan.to_width + x) * channels;
+          const int64_t to = ((image * plan.to_height + y) * plan.to_width + x) * channels;
           for (int64_t c = 0; c < kBlock && j + c < columns; c += 16) {
             const int64_t channel = j + c;
             const __mmask16 lanes = lanes16(channels - channel);
@@ -213,7 +225,10 @@ void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16
         }
         if (++m == pass.pitch) {
           m = 0;
-          ++k;
+          if (++k == rows) {
+            k = 0;
+            ++image;
+          }
         }
       }
     }
@@ -246,17 +261,17 @@ struct GradientSizes {
 }  // namespace
 
 int64_t packed_weights_size(const ConvShape& shape, Direction direction) {
-  const Plan plan(shape, direction);
+  const Plan plan(shape, direction, 1);
   return plan.depth * padded(plan.to_channels, kRows);
 }
 
 int64_t weight_blocks(const ConvShape& shape, Direction direction) {
-  return padded(Plan(shape, direction).to_channels, kRows) / kRows;
+  return padded(Plan(shape, direction, 1).to_channels, kRows) / kRows;
 }
 
 void pack_weights(const ConvShape& shape, Direction direction, const float* weights, int64_t block,
                   bf16* packed) {
-  const Plan plan(shape, direction);
+  const Plan plan(shape, direction, 1);
   const bool forward = direction == Direction::kForward;
   const int64_t kernel = shape.size * shape.size, in = plan.from_channels;
   const int64_t out_stride = forward ? shape.in * kernel : kernel;
@@ -287,22 +302,30 @@ void pack_weights(const ConvShape& shape, Direction direction, const float* weig
   }
 }
 
+int64_t images_at_once(const ConvShape& shape) {
+  return ceil_div(kPlacesAtOnce, shape.out_height() * shape.out_width());
+}
+
 int64_t conv_scratch(const ConvShape& shape, Direction direction) {
-  const Plan plan(shape, direction);
+  const Plan plan(shape, direction, images_at_once(shape));
   return kBlock * kBlock + padded(plan.values + slack(plan), 32) / 2;
 }
 
-void conv(const ConvShape& shape, Direction direction, const bf16* image, const bf16* packed,
-          const Epilogue& epilogue, bf16* out, float* scratch) {
-  const Plan plan(shape, direction);
+void conv(const ConvShape& shape, Direction direction, int64_t images, const bf16* image,
+          const bf16* packed, const Epilogue& epilogue, bf16* out, float* scratch) {
+  const Plan plan(shape, direction, images);
   float* sums = scratch;  // [kBlock, kBlock]
   bf16* planes = reinterpret_cast<bf16*>(scratch + kBlock * kBlock);
   for (int64_t p = 0; p < plan.plane_count; ++p) {
-    plan.planes[p].fill(plan.from_height, plan.from_width, plan.from_channels, image,
-                        planes + p * plan.planes[0].places() * plan.from_channels);
+    const Plane& plane = plan.planes[p];
+    for (int64_t i = 0; i < images; ++i) {
+      plane.fill(plan.from_height, plan.from_width, plan.from_channels,
+                 image + i * plan.from_values(),
+                 planes + (p * images + i) * plane.places() * plan.from_channels);
+    }
   }
   zero(planes + plan.values, slack(plan));
-  if (plan.leaves_out) zero(out, shape.in_values());
+  if (plan.leaves_out) zero(out, images * shape.in_values());
   memory_is_read();
   for (int64_t p = 0; p < plan.pass_count; ++p) {
     run_pass(plan, plan.passes[p], planes, packed, epilogue, out, sums);

@@ -37,10 +37,12 @@ struct Epilogue {
   bool relu = false;
 };
 
-// One image. Scratch is aligned to 64 bytes; its sizes are in floats.
+// Some images, each by itself: as many as images_at_once at most, so that small ones share the way
+// of the weights through the cache. Scratch is aligned to 64 bytes; its sizes are in floats.
+int64_t images_at_once(const ConvShape& shape);
 int64_t conv_scratch(const ConvShape& shape, Direction direction);
-void conv(const ConvShape& shape, Direction direction, const bf16* image, const bf16* packed,
-          const Epilogue& epilogue, bf16* out, float* scratch);
+void conv(const ConvShape& shape, Direction direction, int64_t images, const bf16* image,
+          const bf16* packed, const Epilogue& epilogue, bf16* out, float* scratch);
 
 // The gradient of the weights by `images` images, at least one: sums [size * size, padded in,
 // padded out], taps by row and column.

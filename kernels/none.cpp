@@ -36,8 +36,10 @@ void gelu_backward(int64_t, const bf16*, const bf16*, bf16*) { __builtin_trap();
 int64_t packed_weights_size(const ConvShape&, Direction) { __builtin_trap(); }
 int64_t weight_blocks(const ConvShape&, Direction) { __builtin_trap(); }
 void pack_weights(const ConvShape&, Direction, const float*, int64_t, bf16*) { __builtin_trap(); }
+int64_t images_at_once(const ConvShape&) { __builtin_trap(); }
 int64_t conv_scratch(const ConvShape&, Direction) { __builtin_trap(); }
-void conv(const ConvShape&, Direction, const bf16*, const bf16*, const Epilogue&, bf16*, float*) {
+void conv(const ConvShape&, Direction, int64_t, const bf16*, const bf16*, const Epilogue&, bf16*,
+          float*) {
   __builtin_trap();
 }
 WeightSums weight_sums(const ConvShape&) { __builtin_trap(); }
@@ -45,9 +47,7 @@ int64_t weight_gradient_scratch(const ConvShape&) { __builtin_trap(); }
 void weight_gradient(const ConvShape&, int64_t, const bf16*, const bf16*, float*, float*) {
   __builtin_trap();
 }
-void add_weight_sums(const ConvShape&, int64_t, const float*, int64_t, float*) {
-  __builtin_trap();
-}
+void add_weight_sums(const ConvShape&, int64_t, const float*, int64_t, float*) { __builtin_trap(); }
 
 void norm_sums(int64_t, int64_t, const bf16*, const float*, float*, float*) { __builtin_trap(); }
 void norm_apply(int64_t, int64_t, const bf16*, const float*, const float*, const bf16*, bool, bf16*,

@@ -90,8 +90,40 @@ INSTANTIATE_TEST_SUITE_P(
                       ConvCase{3, 32, 64, 32, 32, 1, 1}, ConvCase{2, 20, 37, 7, 9, 1, 1},
                       ConvCase{3, 64, 128, 32, 32, 1, 2}, ConvCase{2, 20, 37, 7, 9, 1, 2},
                       ConvCase{1, 3, 3, 1, 1, 1, 2}, ConvCase{2, 256, 64, 14, 14, 1, 1},
-                      ConvCase{3, 16, 24, 8, 8, 3, 1, true},
+                      ConvCase{37, 48, 40, 4, 4}, ConvCase{70, 16, 32, 2, 3},
+                      ConvCase{19, 32, 16, 8, 8}, ConvCase{21, 64, 32, 7, 7, 1, 1},
+                      ConvCase{23, 16, 32, 8, 8, 3, 2}, ConvCase{25, 16, 24, 7, 5, 1, 2},
+                      ConvCase{17, 24, 16, 5, 7, 3, 2}, ConvCase{3, 16, 24, 8, 8, 3, 1, true},
                       ConvCase{2, 20, 37, 7, 9, 1, 2, true}));
+
+TEST(FusedConv, AddsAResidual) {
+  torch::manual_seed(8);
+  for (const bool bias : {false, true}) {
+    torch::nn::Conv2d layer(torch::nn::Conv2dOptions(16, 24, 3).padding(1).bias(bias));
+    const torch::Tensor values = random({3, 16, 9, 7}), added = random({3, 24, 9, 7}),
+                        grad = random({3, 24, 9, 7});
+    const torch::Tensor x = leaf(values, torch::kBFloat16),
+                        residual = leaf(added, torch::kBFloat16);
+    torch::Tensor got;
+    {
+      const CpuAutocast autocast;
+      got = convolve(*layer, x, residual);
+    }
+    got.backward(grad.to(got.scalar_type()));
+    const torch::Tensor exact = leaf(values, torch::kFloat64);
+    const torch::Tensor weight = layer->weight.detach().to(torch::kBFloat16).to(torch::kFloat64);
+    torch::Tensor want = torch::conv2d(exact, weight, {}, 1, 1) + added.to(torch::kFloat64);
+    if (bias) want = want + layer->bias.detach().to(torch::kFloat64).view({1, -1, 1, 1});
+    want.backward(grad.to(torch::kFloat64));
+    EXPECT_LT(relative_error(got.detach(), want.detach()), kBf16);
+    EXPECT_LT(relative_error(x.grad(), exact.grad()), kBf16);
+    EXPECT_TRUE(torch::equal(residual.grad().to(torch::kFloat32), grad));
+    EXPECT_EQ(layer->bias.defined(), bias);
+    if (bias) {
+      EXPECT_LT(relative_error(layer->bias.grad(), grad.sum({0, 2, 3}).to(torch::kFloat64)), kBf16);
+    }
+  }
+}
 
 TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
   torch::nn::Conv2d layer = conv(16, 32, 3);

@@ -3,17 +3,19 @@
 
 usage: tools/experiments.py --data FOLDER [--out runs/experiments] [--seeds 1 2 3]
                             [--students cnn vit] [--methods NAME ...] [--program build/release/umbra]
-                            [--table]
+                            [--figures FILE.csv] [--table]
 
 FOLDER has train/ and val/ with one folder of 32-pixel images per class. Trains the teacher, then for
 each seed every method on every student, and prints the tables. Budget: the teacher sees 600,000
 images, each student 128,000 (2,000 steps of 64; four times as many views with SSKD), plus the fits
 that a method needs: 1 to 4 minutes per run on one core with AMX, about 6 hours in all.
 
-Resumable: finished runs are kept, an interrupted one goes on where it stopped. --table only prints
-what there is. Each run's full config is its resolved.toml.
+Resumable: finished runs are kept, an interrupted one goes on where it stopped. Every result is a line
+of the figures, OUT/figures.csv if no other is named; what they hold is not run again, and the tables
+come from them alone. --table only prints. Each run's full config is its resolved.toml.
 """
 import argparse
+import csv
 import json
 import pathlib
 import statistics
@@ -105,14 +107,55 @@ def folder(out, student, method, seed):
     return out / student / f"{'-'.join(words)}-seed{seed}"
 
 
+def last_scores(run):
+    """What a finished run scored after its last step: top-1 by head, and agreement; in %."""
+    scores = json.loads((run / "summary.json").read_text())["last"]["raw"]
+    return {head: score["top1"] if isinstance(score, dict) else score for head, score in scores.items()}
+
+
+class Figures:
+    """Results by (student, method, seed), kept in a CSV file."""
+
+    COLUMNS = ("student", "method", "seed", "class", "shadow", "agreement", "teacher")
+
+    def __init__(self, path):
+        self.path = path
+        self.rows = {}
+        if path.exists():
+            with open(path, newline="") as file:
+                self.rows = {self.key(row): row for row in csv.DictReader(file)}
+
+    @staticmethod
+    def key(row):
+        return row["student"], row["method"], int(row["seed"])
+
+    def add(self, **row):
+        self.rows[self.key(row)] = row
+        draft = self.path.with_suffix(".tmp")
+        with open(draft, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS, restval="", extrasaction="ignore",
+                                    lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows[key] for key in sorted(self.rows))
+        draft.replace(self.path)
+
+    def column(self, student, method, name):
+        """{seed: value} of one method."""
+        return {key[2]: float(row[name]) for key, row in sorted(self.rows.items())
+                if key[:2] == (student, method) and row.get(name)}
+
+
 def run_all(options):
     data = ["--set", f"data.path={options.data}"]
     teacher = options.out / "teacher"
     train(options.program, CONFIGS / "teacher.toml", teacher, *data)
+    teacher_top1 = last_scores(teacher)["class"]
     for seed in options.seeds:
         for student in options.students:
             for method, text in STUDENTS[student].items():
                 if options.methods and method not in options.methods:
+                    continue
+                if (student, method, seed) in Figures(options.figures).rows:
                     continue
                 out = folder(options.out, student, method, seed)
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +164,9 @@ def run_all(options):
                     f'[teacher]\npath = "{teacher.resolve()}"\ncheckpoint = "last"\n'
                 config.write_text(f'extends = "{CONFIGS / student}.toml"\n{text}\n{taught}')
                 train(options.program, config, out, *data, "--set", f"run.seed={seed}")
+                # Read anew: another process may make other seeds or students meanwhile.
+                Figures(options.figures).add(student=student, method=method, seed=seed,
+                                             teacher=teacher_top1, **last_scores(out))
 
 
 def spread(values):
@@ -128,31 +174,20 @@ def spread(values):
         else f"{values[0]:.2f}"
 
 
-def table(options, student):
-    def scores(method, head):
-        found = {}
-        for seed in options.seeds:
-            path = folder(options.out, student, method, seed) / "summary.json"
-            if path.exists():
-                top = json.loads(path.read_text())["last"]["raw"].get(head)
-                if top is not None:
-                    found[seed] = top["top1"] if isinstance(top, dict) else top
-        return found
-
+def table(figures, student):
+    plain = figures.column(student, "plain", "class")
     print(f"\n{student}: top-1 (%) after the last step, mean ± sample standard deviation over seeds\n")
     print("| method | seeds | class head | minus plain, by seed | shadow head | agreement with teacher |")
-    print("|---|---|---|---|---|---|")
-    plain = scores("plain", "class")
+    print("| --- | --- | --- | --- | --- | --- |")
     for method in STUDENTS[student]:
-        top1 = scores(method, "class")
+        top1 = figures.column(student, method, "class")
         if not top1:
             continue
         gains = [top1[seed] - plain[seed] for seed in top1 if seed in plain]
-        cells = [method, len(top1), spread(list(top1.values())),
-                 spread(gains) if gains and method != "plain" else "-"]
-        for head in ("shadow", "agreement"):
-            values = list(scores(method, head).values())
-            cells.append(spread(values) if values else "-")
+        columns = [list(top1.values()), gains if method != "plain" else []]
+        columns += [list(figures.column(student, method, name).values())
+                    for name in ("shadow", "agreement")]
+        cells = [method, len(top1)] + [spread(values) if values else "-" for values in columns]
         print(f"| {' | '.join(str(cell) for cell in cells)} |")
 
 
@@ -165,17 +200,16 @@ def main():
     parser.add_argument("--students", nargs="+", choices=list(STUDENTS), default=list(STUDENTS))
     parser.add_argument("--methods", nargs="+", choices=sorted(CNN | VIT))
     parser.add_argument("--program", default="build/release/umbra")
+    parser.add_argument("--figures", type=pathlib.Path)
     parser.add_argument("--table", action="store_true", help="only print the tables")
     options = parser.parse_args()
+    options.figures = options.figures or options.out / "figures.csv"
     if not options.table:
         if not options.data:
             parser.error("--data is needed")
         run_all(options)
-    summary = options.out / "teacher" / "summary.json"
-    if summary.exists():
-        print(f"teacher: {json.loads(summary.read_text())['last']['raw']['class']['top1']:.2f}")
     for student in options.students:
-        table(options, student)
+        table(Figures(options.figures), student)
 
 
 if __name__ == "__main__":

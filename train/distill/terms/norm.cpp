@@ -45,10 +45,8 @@ std::unique_ptr<Term> make_norm(const TermContext& context) {
   if (!expanded.defined() || expanded.size(1) % channels != 0) {
     throw ConfigError(fmt::format(
         "method \"norm\" needs a feature transform in the student {}, a multiple N of the {} "
-        "channels of {}'s last stage wide, got {}: set model.expanded_channels, for example {} (N "
-        "= "
-        "4)",
-        student, channels, teacher, expanded.defined() ? expanded.size(1) : 0, 4 * channels));
+        "channels of {}'s last stage wide, got {}: set model.expanded_channels, {} for N = 8",
+        student, channels, teacher, expanded.defined() ? expanded.size(1) : 0, 8 * channels));
   }
   const auto fits = [&](int64_t dim) {
     const int64_t s = expanded.size(dim), t = target.size(dim);

@@ -1,6 +1,7 @@
 // Convolutions and batch norms with what surrounds them as fused operations with gradients. In bf16
-// on a CPU with AMX they run on kernels/; everywhere else on ATen's own operations, with the same
-// results up to rounding.
+// they run on kernels/, convolutions on a CPU with AMX, norms already on one with AVX-512
+// (support.h says which); everywhere else on ATen's own operations, with the same results up to
+// rounding.
 #pragma once
 
 #include <torch/nn.h>
@@ -24,16 +25,17 @@ inline torch::Tensor conv_norm_relu(torch::nn::Conv2dImpl& conv, torch::nn::Batc
   return conv_norm(conv, norm, x, residual, /*relu=*/true);
 }
 
-// What comes out of a ReLU, and what went in.
+// What comes out of a ReLU, and what went in if that was to be kept, else undefined.
 struct Activated {
   torch::Tensor after, before;
 };
 
 // relu(norm(conv(x)) + residual).
 Activated conv_norm_activated(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
-                              const torch::Tensor& x, const torch::Tensor& residual = {});
+                              const torch::Tensor& x, const torch::Tensor& residual,
+                              bool keep_before);
 
-// relu(norm(x)); before it only with `keep_before`, else undefined.
+// relu(norm(x)).
 Activated norm_activated(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& x,
                          bool keep_before);
 

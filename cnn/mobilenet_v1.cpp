@@ -55,8 +55,7 @@ class SeparableBlock : public Block {
   }
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = conv_norm_relu(*depthwise_, *bn1_, x);
-    if (!ends_stage) return {"", conv_norm_relu(*pointwise_, *last_norm, inner), {}};
-    const Activated out = conv_norm_activated(*pointwise_, *last_norm, inner);
+    const Activated out = conv_norm_activated(*pointwise_, *last_norm, inner, {}, ends_stage);
     return {"", out.after, out.before};
   }
 

@@ -60,8 +60,7 @@ class RegNetBlock : public Block {
     y = se_(conv_norm_relu(*conv2_->conv, *conv2_->bn, y));
     const torch::Tensor shortcut =
         downsample_ ? conv_norm(*downsample_->conv, *downsample_->bn, x) : x;
-    if (!ends_stage) return {"", conv_norm_relu(*conv3_->conv, *conv3_->bn, y, shortcut), {}};
-    const Activated out = conv_norm_activated(*conv3_->conv, *conv3_->bn, y, shortcut);
+    const Activated out = conv_norm_activated(*conv3_->conv, *conv3_->bn, y, shortcut, ends_stage);
     return {"", out.after, out.before};
   }
 

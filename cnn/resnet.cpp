@@ -12,8 +12,7 @@ class ResidualBlock : public Block {
  public:
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = before_last(x), added = shortcut(x);
-    if (!ends_stage) return {"", conv_norm_relu(*last_conv, *last_norm, inner, added), {}};
-    const Activated out = conv_norm_activated(*last_conv, *last_norm, inner, added);
+    const Activated out = conv_norm_activated(*last_conv, *last_norm, inner, added, ends_stage);
     return {"", out.after, out.before};
   }
   torch::nn::Conv2d last_conv{nullptr};

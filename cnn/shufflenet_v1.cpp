@@ -25,9 +25,8 @@ class ShuffleUnit : public Block {
   Stage forward(const torch::Tensor& x, bool ends_stage) override {
     torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, x);
     y = conv_norm_relu(*conv2_, *bn2_, torch::channel_shuffle(y, first_groups_));
-    if (stride_ == 1 && !ends_stage) return {"", conv_norm_relu(*conv3_, *bn3_, y, x), {}};
     if (stride_ == 1) {
-      const Activated out = conv_norm_activated(*conv3_, *bn3_, y, x);
+      const Activated out = conv_norm_activated(*conv3_, *bn3_, y, x, ends_stage);
       return {"", out.after, out.before};
     }
     const torch::Tensor pre =

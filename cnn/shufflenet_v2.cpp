@@ -23,12 +23,7 @@ class BasicUnit : public Block {
     const std::vector<torch::Tensor> halves = x.chunk(2, 1);
     torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, halves[1]);
     y = conv_norm(*conv2_, *bn2_, y);
-    Activated out;
-    if (ends_stage) {
-      out = conv_norm_activated(*conv3_, *bn3_, y);
-    } else {
-      out.after = conv_norm_relu(*conv3_, *bn3_, y);
-    }
+    const Activated out = conv_norm_activated(*conv3_, *bn3_, y, {}, ends_stage);
     Stage stage;
     stage.post = torch::channel_shuffle(torch::cat({halves[0], out.after}, 1), 2);
     if (ends_stage) stage.pre = torch::cat({halves[0], out.before}, 1);

@@ -1,7 +1,7 @@
 #include "kernels/attention.h"
 
-#ifdef UMBRA_AMX
-#include "kernels/amx.h"
+#ifdef UMBRA_KERNELS
+#include "kernels/products.h"
 
 namespace umbra::kernels {
 namespace {

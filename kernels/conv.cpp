@@ -1,7 +1,7 @@
 #include "kernels/conv.h"
 
-#ifdef UMBRA_AMX
-#include "kernels/amx.h"
+#ifdef UMBRA_KERNELS
+#include "kernels/products.h"
 
 namespace umbra::kernels {
 namespace {
@@ -204,12 +204,13 @@ void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16
     int64_t image = 0, k = 0, m = 0;
     for (int64_t i = 0; i < places; i += kBlock) {
       with_block(places - i, columns - j, [&](auto block) {
-        block.zero();
-        for (int64_t r = 0; r < pass.count; ++r) {
-          const Run& run = pass.runs[r];
-          block.add(planes + run.from + i * in, in, panel + run.above * width, width, run.depth);
-        }
-        block.store(sums, kBlock);
+        const auto runs = [&](const auto& add) {
+          for (int64_t r = 0; r < pass.count; ++r) {
+            const Run& run = pass.runs[r];
+            add(planes + run.from + i * in, in, panel + run.above * width, width, run.depth);
+          }
+        };
+        block.template sum<Sums::kNew>(runs, sums, kBlock);
       });
       const int64_t count = places - i < kBlock ? places - i : kBlock;
       for (int64_t p = 0; p < count; ++p) {

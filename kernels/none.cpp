@@ -5,7 +5,7 @@
 #include "kernels/conv.h"
 #include "kernels/tokens.h"
 
-#ifndef UMBRA_AMX
+#ifndef UMBRA_KERNELS
 namespace umbra::kernels {
 
 Tiles::Tiles() = default;

@@ -1,5 +1,7 @@
-// What callers of the kernels need around them. The kernels want a CPU with AMX (Intel Xeon since
-// Sapphire Rapids); they take plain pointers and counts, and the bits of bf16 numbers.
+// What callers of the kernels need around them. The kernels want a CPU with AVX-512 and its bf16
+// products (Intel Xeon since Cooper Lake, AMD EPYC since Genoa), and multiply matrices in AMX tiles
+// where there are some (Xeon since Sapphire Rapids). They take plain pointers and counts, and the
+// bits of bf16 numbers.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +11,12 @@ namespace umbra::kernels {
 
 using bf16 = uint16_t;
 
-// Whether this processor and system can run them. The first call asks the system for the tiles.
+// Whether this processor and system can run them. UMBRA_MAX_CPU_ISA=avx512 in the environment does
+// without the tiles, =none without any of the kernels: to compare, and to test each on one machine.
 bool available();
+
+// Whether it has tiles, too. The first call of either asks the system for them.
+bool have_tiles();
 
 // Scratch memory on a cache line.
 class Scratch {

@@ -1,11 +1,12 @@
 #include "kernels/support.h"
 
-#ifdef UMBRA_AMX
+#ifdef UMBRA_KERNELS
 #include <immintrin.h>
 
 namespace umbra::kernels {
 
 Tiles::Tiles() {
+  if (!have_tiles()) return;
   // Static: GCC 12 takes only the first bytes for read, and would leave others unwritten.
   alignas(64) static const struct {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -15,7 +16,9 @@ Tiles::Tiles() {
   _tile_loadconfig(&config);
 }
 
-Tiles::~Tiles() { _tile_release(); }
+Tiles::~Tiles() {
+  if (have_tiles()) _tile_release();
+}
 
 }  // namespace umbra::kernels
 #endif

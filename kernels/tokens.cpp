@@ -1,7 +1,7 @@
 #include "kernels/tokens.h"
 
-#ifdef UMBRA_AMX
-#include "kernels/amx.h"
+#ifdef UMBRA_KERNELS
+#include "kernels/vectors.h"
 
 namespace umbra::kernels {
 namespace {

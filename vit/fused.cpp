@@ -21,7 +21,7 @@ bool bf16_on_cpu(const torch::Tensor& x) {
   return x.device().is_cpu() && x.scalar_type() == torch::kBFloat16 && kernels::available();
 }
 
-// Calls work(sample, head, scratch) for every head of every sample, with AMX ready.
+// Calls work(sample, head, scratch) for every head of every sample, with the tiles ready.
 template <typename Work>
 void for_each_head(int64_t batch, int64_t heads, int64_t scratch_floats, const Work& work) {
   at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {

@@ -1,6 +1,6 @@
-// The parts of a transformer block as fused operations with gradients. In bf16 on a CPU with AMX
-// they run on kernels/; everywhere else on ATen's own operations, with the same results up to
-// rounding.
+// The parts of a transformer block as fused operations with gradients. In bf16 on a CPU with
+// AVX-512 they run on kernels/ (support.h says which CPUs); everywhere else on ATen's own
+// operations, with the same results up to rounding.
 #pragma once
 
 #include <utility>
@@ -24,7 +24,7 @@ struct Residual {
 // x + keep * change.
 torch::Tensor add(const Residual& residual);
 
-// {sum, norm(sum)} of the sum x + keep * change. Under autocast on a CPU with AMX the norm comes in
+// {sum, norm(sum)} of the sum x + keep * change. Under autocast, on the kernels, the norm comes in
 // bf16, where ATen's comes in fp32 and is cast by what follows; not so with LayerScale, which makes
 // the change fp32.
 std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,

@@ -24,6 +24,21 @@ torch::nn::BatchNorm2d idle_norm(int64_t channels) {
   return norm;
 }
 
+// The same norm in fp64.
+torch::nn::BatchNorm2d exact_copy(const torch::nn::BatchNorm2d& norm) {
+  torch::nn::BatchNorm2d copy(norm->options);
+  copy->to(torch::kFloat64);
+  copy->train(norm->is_training());
+  const torch::NoGradGuard no_grad;
+  for (const auto& item : norm->named_parameters()) {
+    copy->named_parameters()[item.key()].copy_(item.value());
+  }
+  for (const auto& item : norm->named_buffers()) {
+    copy->named_buffers()[item.key()].copy_(item.value());
+  }
+  return copy;
+}
+
 torch::nn::Conv2d idle_conv(int64_t channels) {
   torch::nn::Conv2d layer = conv(channels, channels, 3);
   const torch::NoGradGuard no_grad;
@@ -73,7 +88,7 @@ TEST_P(FusedConv, AgreesWithItsDefinition) {
   if (c.bias) {
     EXPECT_LT(relative_error(layer->bias.grad(), bias.grad()), kBf16);
   }
-  if (kernels::available()) {  // sums of exact products in fp32; ATen rounds to bf16
+  if (kernels::have_tiles()) {  // sums of exact products in fp32; ATen rounds to bf16
     EXPECT_LT(relative_error(layer->weight.grad(), weight.grad()), 1e-5);
   }
 }
@@ -125,25 +140,41 @@ TEST(FusedConv, AddsAResidual) {
   }
 }
 
-TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
-  torch::nn::Conv2d layer = conv(16, 32, 3);
-  torch::nn::BatchNorm2d norm(32);
+// Of the sum of squares that forward(x) gives, by x and by the weight.
+template <typename Forward>
+void expect_same_gradients_with_any_threads(const torch::Tensor& weight, const Forward& forward) {
   const torch::Tensor values = random({9, 16, 12, 12});
   const int before = at::get_num_threads();
   std::vector<torch::Tensor> grads;
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
     const torch::Tensor x = leaf(values, torch::kFloat32);
-    layer->zero_grad();
+    weight.mutable_grad() = torch::Tensor();
     {
       const CpuAutocast autocast;
-      conv_norm_relu(*layer, *norm, x).to(torch::kFloat32).square().sum().backward();
+      forward(x).to(torch::kFloat32).square().sum().backward();
     }
-    grads.push_back(torch::cat({x.grad().flatten(), layer->weight.grad().flatten()}));
+    grads.push_back(torch::cat({x.grad().flatten(), weight.grad().flatten()}));
   }
   at::set_num_threads(before);
   EXPECT_TRUE(torch::equal(grads[0], grads[1]));
   EXPECT_TRUE(torch::equal(grads[0], grads[2]));
+}
+
+TEST(FusedConv, GivesTheSameBitsWithAnyNumberOfThreads) {
+  if (!kernels::have_tiles()) GTEST_SKIP() << "without tiles convolutions are oneDNN's";
+  torch::nn::Conv2d layer = conv(16, 32, 3);
+  torch::nn::BatchNorm2d norm(32);
+  expect_same_gradients_with_any_threads(
+      layer->weight, [&](const torch::Tensor& x) { return conv_norm_relu(*layer, *norm, x); });
+}
+
+TEST(NormActivated, GivesTheSameBitsWithAnyNumberOfThreads) {
+  if (!kernels::available()) GTEST_SKIP() << "without kernels norms are ATen's";
+  torch::nn::BatchNorm2d norm(16);
+  expect_same_gradients_with_any_threads(norm->weight, [&](const torch::Tensor& x) {
+    return norm_activated(*norm, x, /*keep_before=*/false).after;
+  });
 }
 
 struct NormCase {
@@ -156,7 +187,7 @@ class FusedNorm : public ::testing::TestWithParam<NormCase> {};
 TEST_P(FusedNorm, AgreesWithItsDefinition) {
   const NormCase& c = GetParam();
   torch::manual_seed(c.channels);
-  torch::nn::BatchNorm2d norm(c.channels), plain(c.channels);
+  torch::nn::BatchNorm2d norm(c.channels);
   torch::nn::Conv2d same = idle_conv(c.channels);
   {
     const torch::NoGradGuard no_grad;
@@ -164,16 +195,9 @@ TEST_P(FusedNorm, AgreesWithItsDefinition) {
     norm->bias.normal_(0.0, 0.3);
     norm->running_mean.normal_();
     norm->running_var.uniform_(0.5, 2.0);
-    plain->to(torch::kFloat64);
-    for (const char* name : {"weight", "bias"}) {
-      plain->named_parameters()[name].copy_(norm->named_parameters()[name]);
-    }
-    for (const char* name : {"running_mean", "running_var"}) {
-      plain->named_buffers()[name].copy_(norm->named_buffers()[name]);
-    }
   }
   norm->train(c.training);
-  plain->train(c.training);
+  torch::nn::BatchNorm2d plain = exact_copy(norm);
   const torch::Tensor values =
       (random({c.batch, c.channels, c.size, c.size}) + 20.0).to(torch::kBFloat16);  // far from 0
   const torch::Tensor added = random(values.sizes()), grad = random(values.sizes());
@@ -267,13 +291,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(NormActivated, AgreesWithItsDefinition) {
   torch::manual_seed(11);
-  torch::nn::BatchNorm2d norm = random_norm(24), plain(24);
-  plain->to(torch::kFloat64);
-  {
-    const torch::NoGradGuard no_grad;
-    plain->weight.copy_(norm->weight);
-    plain->bias.copy_(norm->bias);
-  }
+  torch::nn::BatchNorm2d norm = random_norm(24), plain = exact_copy(norm);
   const torch::Tensor values = random({4, 24, 6, 6}), grad = random(values.sizes());
   for (const bool keep_before : {false, true}) {
     const torch::Tensor x = leaf(values, torch::kBFloat16), exact = leaf(values, torch::kFloat64);
@@ -331,16 +349,10 @@ TEST(ActivatedConvNorm, AgreesWithItsDefinition) {
     Activated got;
     {
       const CpuAutocast autocast;
-      got = conv_norm_activated(*same, *norm, x, residual);
+      got = conv_norm_activated(*same, *norm, x, residual, /*keep_before=*/true);
     }
     sum(got.after, got.before).backward();
-    torch::nn::BatchNorm2d plain(24);
-    plain->to(torch::kFloat64);
-    {
-      const torch::NoGradGuard no_grad;
-      plain->weight.copy_(norm->weight);
-      plain->bias.copy_(norm->bias);
-    }
+    torch::nn::BatchNorm2d plain = exact_copy(norm);
     const torch::Tensor want = plain(exact) + exact_residual;
     sum(want * (got.before > 0), want).backward();
     EXPECT_LT(relative_error(got.before.detach(), want.detach()), kBf16);

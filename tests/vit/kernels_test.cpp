@@ -138,8 +138,8 @@ TEST_P(FusedAddNorm, AgreesWithItsDefinition) {
     std::tie(sum, out) = add_norm({x, change, keep}, norm);
   }
   ((sum * grad_sum).sum() + (out.to(torch::kFloat32) * grad_out).sum()).backward();
-  const torch::ScalarType fused = kernels::available() ? torch::kBFloat16 : torch::kFloat32;
-  EXPECT_EQ(out.scalar_type(), fused);
+  const bool fused = kernels::available();
+  EXPECT_EQ(out.scalar_type(), fused ? torch::kBFloat16 : torch::kFloat32);
 
   const torch::Tensor xe = leaf(x0, torch::kFloat64), ce = leaf(change0, torch::kFloat64);
   const torch::Tensor gamma = leaf(norm->weight.detach(), torch::kFloat64);
@@ -149,10 +149,11 @@ TEST_P(FusedAddNorm, AgreesWithItsDefinition) {
   const torch::Tensor out_e = torch::layer_norm(sum_e, {c.dim}, gamma, beta, 1e-6);
   ((sum_e * grad_sum).sum() + (out_e * grad_out.to(torch::kFloat64)).sum()).backward();
 
-  EXPECT_LT(relative_error(sum.detach(), sum_e.detach()), 1e-6);
+  const bool rounded = c.keep && !fused;  // ATen, like timm, scales the change in bf16
+  EXPECT_LT(relative_error(sum.detach(), sum_e.detach()), rounded ? kBf16 : 1e-6);
   EXPECT_LT(relative_error(out.detach(), out_e.detach()), kBf16);
-  EXPECT_LT(relative_error(x.grad(), xe.grad()), 1e-5);
-  EXPECT_LT(relative_error(norm->weight.grad(), gamma.grad()), 1e-5);
+  EXPECT_LT(relative_error(x.grad(), xe.grad()), rounded ? kBf16 : 1e-5);
+  EXPECT_LT(relative_error(norm->weight.grad(), gamma.grad()), rounded ? kBf16 : 1e-5);
   EXPECT_LT(relative_error(norm->bias.grad(), beta.grad()), 1e-5);
   if (c.change) {
     EXPECT_LT(relative_error(change.grad(), ce.grad()), kBf16);

@@ -1,57 +1,38 @@
-// Products of bf16 matrices with AMX tiles, and the layouts they want. Only for sources compiled
-// for such processors: no function here may be shared with other sources, hence the namespace.
-//
-// A tile holds 16 rows of 64 bytes. A product C += A B takes A by rows (16 x 32 bf16), and B with
-// two rows woven into one (16 x 16 pairs of bf16: "paired" below), and sums in fp32 (16 x 16). All
-// sizes here are padded: rows and columns to 16, sums to 32.
+// Products of bf16 matrices, and the layouts they want. A product C += A B takes A by rows, and B
+// with two rows woven into one (pairs of bf16: "paired" below), and sums in fp32. All sizes here
+// are padded: rows and columns to 16, sums to 32.
 #pragma once
 
-#include <immintrin.h>
-
-#include <cstdint>
-
-#include "kernels/support.h"
+#include "kernels/vectors.h"
 
 namespace umbra::kernels {
 namespace {
 
 constexpr int64_t kRows = 16, kDepth = 32;
 
+enum class Sums { kNew, kGoOn };
+
 inline int64_t padded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
-inline __m512 widen(__m256i values) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
-}
+// Blocks of [16 R, 16 C] sums, R and C 1 or 2. Both kinds have
+//   sum<kSums>(each, c, ldc): C = (or +=) the sum of the products A B that each(add) names by
+//   add(a, lda, b, ldb, depth); strides are in bf16 for A, in pairs for B, in floats for the sums.
 
-inline __m256i narrow(__m512 values) {
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));
-}
-
-// The first `count` lanes.
-inline __mmask16 lanes16(int64_t count) {
-  return count >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << count) - 1);
-}
-
-inline __mmask32 lanes32(int64_t count) {
-  return count >= 32 ? __mmask32{0xffffffff} : static_cast<__mmask32>((1u << count) - 1);
-}
-
-// The lanes that are asked for; zeros in the others.
-inline __m512 load(const float* from, __mmask16 lanes) {
-  return _mm512_maskz_loadu_ps(lanes, from);
-}
-inline __m512 load(const bf16* from, __mmask16 lanes) {
-  return widen(_mm256_maskz_loadu_epi16(lanes, from));
-}
-inline void store(float* to, __mmask16 lanes, __m512 x) { _mm512_mask_storeu_ps(to, lanes, x); }
-inline void store(bf16* to, __mmask16 lanes, __m512 x) {
-  _mm256_mask_storeu_epi16(to, lanes, narrow(x));
-}
-
-// A block of R x C tiles of sums, R and C 1 or 2, is in the tiles 0 to 3 while it is worked on.
-// Strides are in bf16 for A, in pairs for B, in floats for the sums.
+// With AMX: the sums are in the tiles 0 to 3 meanwhile. A tile holds 16 rows of 64 bytes.
 template <int R, int C>
-struct Block {
+struct TileBlock {
+  template <Sums kSums, typename Each>
+  static void sum(const Each& each, float* c, int64_t ldc) {
+    if constexpr (kSums == Sums::kNew) {
+      zero();
+    } else {
+      load(c, ldc);
+    }
+    each(add);
+    store(c, ldc);
+  }
+
+ private:
   static void zero() {
     _tile_zero(0);
     if constexpr (C > 1) _tile_zero(1);
@@ -70,7 +51,6 @@ struct Block {
     if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
     if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
   }
-  // Adds A B.
   static void add(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, int64_t depth) {
     for (int64_t k = 0; k < depth; k += kDepth) {
       const bf16* pairs = b + k * ldb;
@@ -86,9 +66,58 @@ struct Block {
   }
 };
 
+// With AVX-512: some rows at a time, whose sums stay in registers.
+template <int R, int C>
+struct RegisterBlock {
+  template <Sums kSums, typename Each>
+  static void sum(const Each& each, float* c, int64_t ldc) {
+    for (int64_t i = 0; i < R * kRows; i += kHeight, c += kHeight * ldc) {
+      __m512 sums[kHeight][C];
+#pragma GCC unroll 8
+      for (int r = 0; r < kHeight; ++r) {
+#pragma GCC unroll 2
+        for (int j = 0; j < C; ++j) {
+          sums[r][j] =
+              kSums == Sums::kNew ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * ldc + j * kRows);
+        }
+      }
+      each([&](const bf16* a, int64_t lda, const bf16* b, int64_t ldb, int64_t depth) {
+        add(sums, a + i * lda, lda, b, ldb, depth);
+      });
+#pragma GCC unroll 8
+      for (int r = 0; r < kHeight; ++r) {
+#pragma GCC unroll 2
+        for (int j = 0; j < C; ++j) _mm512_storeu_ps(c + r * ldc + j * kRows, sums[r][j]);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kHeight = 8;
+
+  [[gnu::always_inline]] static void add(__m512 (&sums)[kHeight][C], const bf16* a, int64_t lda,
+                                         const bf16* b, int64_t ldb, int64_t depth) {
+    for (int64_t k = 0; k < depth; k += 2, b += 2 * ldb) {
+      __m512bh pairs[C];
+#pragma GCC unroll 2
+      for (int j = 0; j < C; ++j) {
+        pairs[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 2 * kRows));
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kHeight; ++r) {
+        int pair;
+        __builtin_memcpy(&pair, a + r * lda + k, sizeof(pair));
+        const auto same = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+#pragma GCC unroll 2
+        for (int j = 0; j < C; ++j) sums[r][j] = _mm512_dpbf16_ps(sums[r][j], same, pairs[j]);
+      }
+    }
+  }
+};
+
 // Calls work(block) with the block for what is left of the rows and columns.
-template <typename Work>
-inline void with_block(int64_t rows, int64_t columns, const Work& work) {
+template <template <int, int> typename Block, typename Work>
+inline void with_size(int64_t rows, int64_t columns, const Work& work) {
   const bool high = rows > kRows, wide = columns > kRows;
   if (high && wide) {
     work(Block<2, 2>());
@@ -100,27 +129,29 @@ inline void with_block(int64_t rows, int64_t columns, const Work& work) {
     work(Block<1, 1>());
   }
 }
+template <typename Work>
+inline void with_block(int64_t rows, int64_t columns, const Work& work) {
+  if (have_tiles()) {
+    with_size<TileBlock>(rows, columns, work);
+  } else {
+    with_size<RegisterBlock>(rows, columns, work);
+  }
+}
 
 // What GCC does not know: that tiles are loaded from memory.
 inline void memory_is_read() { asm volatile("" ::: "memory"); }
 
 // C [rows, columns] = A [rows, depth] B, or C += A B. B is paired: [depth / 2, columns, 2].
-enum class Sums { kNew, kGoOn };
 template <Sums kSums = Sums::kNew>
 inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
                      const bf16* b, int64_t ldb, float* c, int64_t ldc) {
   memory_is_read();
   for (int64_t j = 0; j < columns; j += 2 * kRows) {
     for (int64_t i = 0; i < rows; i += 2 * kRows) {
-      float* to = c + i * ldc + j;
       with_block(rows - i, columns - j, [&](auto block) {
-        if constexpr (kSums == Sums::kNew) {
-          block.zero();
-        } else {
-          block.load(to, ldc);
-        }
-        block.add(a + i * lda, lda, b + 2 * j, ldb, depth);
-        block.store(to, ldc);
+        block.template sum<kSums>(
+            [&](const auto& add) { add(a + i * lda, lda, b + 2 * j, ldb, depth); }, c + i * ldc + j,
+            ldc);
       });
     }
   }
@@ -204,21 +235,6 @@ inline void transpose(const uint32_t* from, int64_t stride, int64_t rows, int64_
       transpose16(from + i * stride + j, stride, to + j * to_stride + i, to_stride);
     }
   }
-}
-
-// 2^x by the polynomial of Cephes' exp2f on [-1/2, 1/2]: relative error below 3e-7. NaN stays NaN.
-inline __m512 exp2(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 part = _mm512_sub_ps(x, whole);
-  __m512 p = _mm512_set1_ps(1.535336188319500e-4f);
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(1.339887440266574e-3f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(9.618437357674640e-3f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(5.550332471162809e-2f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(2.402264791363012e-1f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(6.931472028550421e-1f));
-  p = _mm512_fmadd_ps(p, part, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(p, whole);
 }
 
 }  // namespace

@@ -362,9 +362,30 @@ std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
   return residual.defined() ? std::optional(kernel_input(residual)) : std::nullopt;
 }
 
-// With the statistics known, the norm is a scale and a shift of each channel.
-torch::Tensor frozen_conv_norm(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-                               const torch::Tensor& residual, bool relu) {
+// Whether the norm's statistics are known and nobody asks for gradients: then it is a scale and a
+// shift of each channel. In bf16 only: in fp32 the results stay those of the two layers to the last
+// bits. And not on a GPU, where scaling the weights anew at each call may take longer than the
+// norm: not measured yet.
+bool can_fold(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+              const torch::Tensor& residual) {
+  if (norm.is_training() || !x.is_cpu() || !has_statistics(norm) ||
+      !at::autocast::is_autocast_enabled(at::kCPU) ||
+      at::autocast::get_autocast_dtype(at::kCPU) != torch::kBFloat16 ||
+      !std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) ||
+      !std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode())) {
+    return false;
+  }
+  const auto learns = [](const torch::Tensor& tensor) {
+    return tensor.defined() && tensor.requires_grad();
+  };
+  return !at::GradMode::is_enabled() ||
+         !(learns(x) || learns(residual) || learns(conv.weight) || learns(conv.bias) ||
+           learns(norm.weight) || learns(norm.bias));
+}
+
+// The kernels scale the sums.
+torch::Tensor folded_in_kernels(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                                const torch::Tensor& residual, bool relu) {
   const int64_t channels = conv.options.out_channels();
   After after{std::vector<float>(channels), std::vector<float>(channels),
               kernel_residual(residual).value_or(torch::Tensor()), relu};
@@ -380,9 +401,9 @@ torch::Tensor frozen_conv_norm(const Conv& conv, const Norm& norm, const torch::
                   conv.weight.contiguous(), image, after);
 }
 
-// The same for ATen, which has no scale: the weights take it.
-torch::Tensor folded_conv_norm(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-                               const torch::Tensor& residual, bool relu) {
+// ATen has no scale: the weights take it.
+torch::Tensor folded_in_weights(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                                const torch::Tensor& residual, bool relu) {
   const auto& options = conv.options;
   const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
   const torch::Tensor mean =
@@ -392,30 +413,6 @@ torch::Tensor folded_conv_norm(const Conv& conv, const Norm& norm, const torch::
       std::get<torch::ExpandingArray<2>>(options.padding()), options.dilation(), options.groups());
   if (residual.defined()) out += residual;
   return relu ? torch::relu_(out) : out;
-}
-
-// Whether the norm's statistics are known and nobody asks for gradients. In bf16 only: in fp32 the
-// results stay those of the two layers to the last bits. And not on a GPU, where scaling the
-// weights anew at each call may take longer than the norm: not measured yet.
-bool folds(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-           const torch::Tensor& residual) {
-  const auto learns = [](const torch::Tensor& tensor) {
-    return tensor.defined() && tensor.requires_grad();
-  };
-  const auto all = {x, residual, conv.weight, conv.bias, norm.weight, norm.bias};
-  if (norm.is_training() ||
-      (at::GradMode::is_enabled() && std::any_of(all.begin(), all.end(), learns))) {
-    return false;
-  }
-  return x.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) && has_statistics(norm) &&
-         std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) &&
-         std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode());
-}
-
-torch::Tensor fold(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-                   const torch::Tensor& residual, bool relu) {
-  return fits(norm, x) && fits(conv, x) ? frozen_conv_norm(conv, norm, x, residual, relu)
-                                        : folded_conv_norm(conv, norm, x, residual, relu);
 }
 
 // norm(x) + residual, then ReLU with `relu`; before that only with `keep_before`.
@@ -432,6 +429,30 @@ Activated normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& res
   return {relu ? torch::relu(out) : out, keep_before ? out : torch::Tensor()};
 }
 
+Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch::Tensor& residual,
+                    bool relu, bool keep_before) {
+  if (!can_fold(conv, norm, x, residual)) {
+    return normalise(norm, convolve(conv, x), residual, relu, keep_before);
+  }
+  const auto folded = fits(norm, x) && fits(conv, x) ? folded_in_kernels : folded_in_weights;
+  const torch::Tensor out = folded(conv, norm, x, residual, relu && !keep_before);
+  if (!keep_before) return {out, {}};
+  return {relu ? torch::relu(out) : out, out};
+}
+
+// Whether oneDNN's gradient of the weights would hold what nobody wrote: in bf16, with a stride
+// larger than the image is wide (seen with torch 2.11 on AVX-512; fp32, results and the input's
+// gradients are right).
+bool loses_gradient(const Conv& conv, const torch::Tensor& x) {
+  return x.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
+         x.size(3) < (*conv.options.stride())[1];
+}
+
+torch::Tensor in_fp32(Conv& conv, const torch::Tensor& x) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
+  return conv.forward(x.to(torch::kFloat32)).to(torch::kBFloat16);
+}
+
 }  // namespace
 
 torch::Tensor convolve(Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
@@ -439,23 +460,18 @@ torch::Tensor convolve(Conv& conv, const torch::Tensor& x, const torch::Tensor& 
     return FusedConv::apply(kernel_input(x), conv.weight, if_defined(conv.bias),
                             kernel_residual(residual), stride_of(conv));
   }
-  const torch::Tensor out = conv.forward(x);
+  const torch::Tensor out = loses_gradient(conv, x) ? in_fp32(conv, x) : conv.forward(x);
   return residual.defined() ? out + residual : out;
 }
 
 torch::Tensor conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x,
                         const torch::Tensor& residual, bool relu) {
-  if (folds(conv, norm, x, residual)) return fold(conv, norm, x, residual, relu);
-  return normalise(norm, convolve(conv, x), residual, relu, /*keep_before=*/false).after;
+  return conv_norm(conv, norm, x, residual, relu, /*keep_before=*/false).after;
 }
 
 Activated conv_norm_activated(Conv& conv, Norm& norm, const torch::Tensor& x,
                               const torch::Tensor& residual, bool keep_before) {
-  if (!folds(conv, norm, x, residual)) {
-    return normalise(norm, convolve(conv, x), residual, /*relu=*/true, keep_before);
-  }
-  const torch::Tensor out = fold(conv, norm, x, residual, /*relu=*/!keep_before);
-  return keep_before ? Activated{torch::relu(out), out} : Activated{out, {}};
+  return conv_norm(conv, norm, x, residual, /*relu=*/true, keep_before);
 }
 
 Activated norm_activated(Norm& norm, const torch::Tensor& x, bool keep_before) {

@@ -8,7 +8,7 @@ namespace {
 
 constexpr float kLog2E = 1.44269504f;
 
-// Sizes as the tiles want them.
+// Sizes as the products want them.
 struct Padded {
   int64_t rows, depth;         // tokens: as rows and columns, and to be summed over
   int64_t columns, dim_depth;  // of a head: as columns, and to be summed over

@@ -204,13 +204,12 @@ void run_pass(const Plan& plan, const Pass& pass, const bf16* planes, const bf16
     int64_t image = 0, k = 0, m = 0;
     for (int64_t i = 0; i < places; i += kBlock) {
       with_block(places - i, columns - j, [&](auto block) {
-        const auto runs = [&](const auto& add) {
-          for (int64_t r = 0; r < pass.count; ++r) {
-            const Run& run = pass.runs[r];
-            add(planes + run.from + i * in, in, panel + run.above * width, width, run.depth);
-          }
-        };
-        block.template sum<Sums::kNew>(runs, sums, kBlock);
+        block.zero();
+        for (int64_t r = 0; r < pass.count; ++r) {
+          const Run& run = pass.runs[r];
+          block.add(planes + run.from + i * in, in, panel + run.above * width, width, run.depth);
+        }
+        block.store(sums, kBlock);
       });
       const int64_t count = places - i < kBlock ? places - i : kBlock;
       for (int64_t p = 0; p < count; ++p) {
@@ -387,7 +386,8 @@ void weight_gradient(const ConvShape& shape, int64_t images, const bf16* image,
         const bf16* left = by_channel + plane * size.shifted * size.in + shift + k;
         for (int64_t j = 0; j < size.out; j += kBlock) {
           const int64_t width = panel_width(size.out, j);
-          const auto product = first + k == 0 ? multiply<Sums::kNew> : multiply<Sums::kGoOn>;
+          const auto product =
+              first + k == 0 ? multiply_tiles<Sums::kNew> : multiply_tiles<Sums::kGoOn>;
           product(size.in, width, some, left, size.shifted, grad_paired + j * depth + k * width,
                   width, sums + tap * size.in * size.out + j, size.out);
         }

@@ -1,6 +1,7 @@
 // Square convolutions of bf16 images on CPUs with AMX: kernels of 1 or 3, padded by half of that,
 // stride 1 or 2. Images are channels-last: [height, width, channels]. Plain pointers and counts;
-// cnn/fused.h gives them gradients.
+// cnn/fused.h gives them gradients, and calls nothing here where there are no tiles, as the linker
+// may take the inline functions from a source compiled for AVX-512.
 #pragma once
 
 #include <cstdint>

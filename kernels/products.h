@@ -10,29 +10,14 @@ namespace {
 
 constexpr int64_t kRows = 16, kDepth = 32;
 
-enum class Sums { kNew, kGoOn };
-
 inline int64_t padded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
-// Blocks of [16 R, 16 C] sums, R and C 1 or 2. Both kinds have
-//   sum<kSums>(each, c, ldc): C = (or +=) the sum of the products A B that each(add) names by
-//   add(a, lda, b, ldb, depth); strides are in bf16 for A, in pairs for B, in floats for the sums.
+// --- in tiles, with AMX: 16 rows of 64 bytes each ----------------------------------------------
 
-// With AMX: the sums are in the tiles 0 to 3 meanwhile. A tile holds 16 rows of 64 bytes.
+// A block of R x C tiles of sums, R and C 1 or 2, is in the tiles 0 to 3 while it is worked on.
+// Strides are in bf16 for A, in pairs for B, in floats for the sums.
 template <int R, int C>
-struct TileBlock {
-  template <Sums kSums, typename Each>
-  static void sum(const Each& each, float* c, int64_t ldc) {
-    if constexpr (kSums == Sums::kNew) {
-      zero();
-    } else {
-      load(c, ldc);
-    }
-    each(add);
-    store(c, ldc);
-  }
-
- private:
+struct Block {
   static void zero() {
     _tile_zero(0);
     if constexpr (C > 1) _tile_zero(1);
@@ -51,6 +36,7 @@ struct TileBlock {
     if constexpr (R > 1) _tile_stored(2, c + kRows * ldc, 4 * ldc);
     if constexpr (R > 1 && C > 1) _tile_stored(3, c + kRows * ldc + kRows, 4 * ldc);
   }
+  // Adds A B.
   static void add(const bf16* a, int64_t lda, const bf16* b, int64_t ldb, int64_t depth) {
     for (int64_t k = 0; k < depth; k += kDepth) {
       const bf16* pairs = b + k * ldb;
@@ -66,58 +52,9 @@ struct TileBlock {
   }
 };
 
-// With AVX-512: some rows at a time, whose sums stay in registers.
-template <int R, int C>
-struct RegisterBlock {
-  template <Sums kSums, typename Each>
-  static void sum(const Each& each, float* c, int64_t ldc) {
-    for (int64_t i = 0; i < R * kRows; i += kHeight, c += kHeight * ldc) {
-      __m512 sums[kHeight][C];
-#pragma GCC unroll 8
-      for (int r = 0; r < kHeight; ++r) {
-#pragma GCC unroll 2
-        for (int j = 0; j < C; ++j) {
-          sums[r][j] =
-              kSums == Sums::kNew ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * ldc + j * kRows);
-        }
-      }
-      each([&](const bf16* a, int64_t lda, const bf16* b, int64_t ldb, int64_t depth) {
-        add(sums, a + i * lda, lda, b, ldb, depth);
-      });
-#pragma GCC unroll 8
-      for (int r = 0; r < kHeight; ++r) {
-#pragma GCC unroll 2
-        for (int j = 0; j < C; ++j) _mm512_storeu_ps(c + r * ldc + j * kRows, sums[r][j]);
-      }
-    }
-  }
-
- private:
-  static constexpr int kHeight = 8;
-
-  [[gnu::always_inline]] static void add(__m512 (&sums)[kHeight][C], const bf16* a, int64_t lda,
-                                         const bf16* b, int64_t ldb, int64_t depth) {
-    for (int64_t k = 0; k < depth; k += 2, b += 2 * ldb) {
-      __m512bh pairs[C];
-#pragma GCC unroll 2
-      for (int j = 0; j < C; ++j) {
-        pairs[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 2 * kRows));
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < kHeight; ++r) {
-        int pair;
-        __builtin_memcpy(&pair, a + r * lda + k, sizeof(pair));
-        const auto same = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
-#pragma GCC unroll 2
-        for (int j = 0; j < C; ++j) sums[r][j] = _mm512_dpbf16_ps(sums[r][j], same, pairs[j]);
-      }
-    }
-  }
-};
-
 // Calls work(block) with the block for what is left of the rows and columns.
-template <template <int, int> typename Block, typename Work>
-inline void with_size(int64_t rows, int64_t columns, const Work& work) {
+template <typename Work>
+inline void with_block(int64_t rows, int64_t columns, const Work& work) {
   const bool high = rows > kRows, wide = columns > kRows;
   if (high && wide) {
     work(Block<2, 2>());
@@ -129,33 +66,92 @@ inline void with_size(int64_t rows, int64_t columns, const Work& work) {
     work(Block<1, 1>());
   }
 }
-template <typename Work>
-inline void with_block(int64_t rows, int64_t columns, const Work& work) {
-  if (have_tiles()) {
-    with_size<TileBlock>(rows, columns, work);
-  } else {
-    with_size<RegisterBlock>(rows, columns, work);
-  }
-}
 
 // What GCC does not know: that tiles are loaded from memory.
 inline void memory_is_read() { asm volatile("" ::: "memory"); }
 
+enum class Sums { kNew, kGoOn };
+
 // C [rows, columns] = A [rows, depth] B, or C += A B. B is paired: [depth / 2, columns, 2].
 template <Sums kSums = Sums::kNew>
-inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
-                     const bf16* b, int64_t ldb, float* c, int64_t ldc) {
+inline void multiply_tiles(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
+                           const bf16* b, int64_t ldb, float* c, int64_t ldc) {
   memory_is_read();
   for (int64_t j = 0; j < columns; j += 2 * kRows) {
     for (int64_t i = 0; i < rows; i += 2 * kRows) {
+      float* to = c + i * ldc + j;
       with_block(rows - i, columns - j, [&](auto block) {
-        block.template sum<kSums>(
-            [&](const auto& add) { add(a + i * lda, lda, b + 2 * j, ldb, depth); }, c + i * ldc + j,
-            ldc);
+        if constexpr (kSums == Sums::kNew) {
+          block.zero();
+        } else {
+          block.load(to, ldc);
+        }
+        block.add(a + i * lda, lda, b + 2 * j, ldb, depth);
+        block.store(to, ldc);
       });
     }
   }
 }
+
+// --- in registers, with AVX-512
+// -------------------------------------------------------------------
+
+// C [8, 16 columns] = A [8, depth] B.
+template <int kColumns>
+inline void multiply_rows(int64_t depth, const bf16* a, int64_t lda, const bf16* b, int64_t ldb,
+                          float* c, int64_t ldc) {
+  constexpr int kHigh = 8;
+  __m512 sums[kHigh][kColumns];
+#pragma GCC unroll 8
+  for (int i = 0; i < kHigh; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kColumns; ++j) sums[i][j] = _mm512_setzero_ps();
+  }
+  for (int64_t k = 0; k < depth; k += 2, b += 2 * ldb) {
+    __m512bh pairs[kColumns];
+#pragma GCC unroll 2
+    for (int j = 0; j < kColumns; ++j) {
+      pairs[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 2 * kRows));
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kHigh; ++i) {
+      int pair;
+      __builtin_memcpy(&pair, a + i * lda + k, sizeof(pair));
+      const auto same = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+#pragma GCC unroll 2
+      for (int j = 0; j < kColumns; ++j) {
+        sums[i][j] = _mm512_dpbf16_ps(sums[i][j], same, pairs[j]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kHigh; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kColumns; ++j) _mm512_storeu_ps(c + i * ldc + j * kRows, sums[i][j]);
+  }
+}
+
+inline void multiply_registers(int64_t rows, int64_t columns, int64_t depth, const bf16* a,
+                               int64_t lda, const bf16* b, int64_t ldb, float* c, int64_t ldc) {
+  for (int64_t j = 0; j < columns; j += 2 * kRows) {
+    const auto multiply_some = columns - j > kRows ? multiply_rows<2> : multiply_rows<1>;
+    for (int64_t i = 0; i < rows; i += 8) {
+      multiply_some(depth, a + i * lda, lda, b + 2 * j, ldb, c + i * ldc + j, ldc);
+    }
+  }
+}
+
+// --- in what there is ---------------------------------------------------------------------------
+
+// C [rows, columns] = A [rows, depth] B. B is paired.
+inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a, int64_t lda,
+                     const bf16* b, int64_t ldb, float* c, int64_t ldc) {
+  const auto how = have_tiles() ? multiply_tiles<Sums::kNew> : multiply_registers;
+  how(rows, columns, depth, a, lda, b, ldb, c, ldc);
+}
+
+// --- layouts
+// --------------------------------------------------------------------------------------
 
 // Two rows of 32 bf16 woven into 32 pairs.
 inline void weave(__m512i first, __m512i second, __m512i& low, __m512i& high) {

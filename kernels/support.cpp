@@ -1,12 +1,14 @@
 // Compiled for any processor, as it runs on all.
 #include "kernels/support.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
 #ifdef UMBRA_KERNELS
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cstdlib>
-#include <string_view>
 #endif
 
 namespace umbra::kernels {
@@ -33,16 +35,18 @@ Isa isa_of_machine() {
 #endif
 }
 
+Isa most_wanted() {
+  const char* variable = std::getenv("UMBRA_MAX_CPU_ISA");
+  const std::string value = variable ? variable : "";
+  if (value == "none") return Isa::kNone;
+  if (value == "avx512") return Isa::kAvx512;
+  if (value == "amx" || value.empty()) return Isa::kAmx;
+  throw std::runtime_error("the environment has UMBRA_MAX_CPU_ISA=" + value +
+                           ": want none, avx512 or amx, or no such variable");
+}
+
 Isa isa() {
-  static const Isa chosen = [] {
-    const Isa most = isa_of_machine();
-#ifdef UMBRA_KERNELS
-    const char* limit = std::getenv("UMBRA_MAX_CPU_ISA");
-    if (limit && limit == std::string_view("none")) return Isa::kNone;
-    if (limit && limit == std::string_view("avx512") && most == Isa::kAmx) return Isa::kAvx512;
-#endif
-    return most;
-  }();
+  static const Isa chosen = std::min(isa_of_machine(), most_wanted());
   return chosen;
 }
 

@@ -1,7 +1,7 @@
 // What callers of the kernels need around them. The kernels want a CPU with AVX-512 and its bf16
-// products (Intel Xeon since Cooper Lake, AMD EPYC since Genoa), and multiply matrices in AMX tiles
-// where there are some (Xeon since Sapphire Rapids). They take plain pointers and counts, and the
-// bits of bf16 numbers.
+// products (AMD EPYC since Genoa; Intel Xeon Cooper Lake, and all since Sapphire Rapids), and some
+// AMX tiles as well (Xeon since Sapphire Rapids). They take plain pointers and counts, and the bits
+// of bf16 numbers.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,14 @@ namespace umbra::kernels {
 
 using bf16 = uint16_t;
 
-// Whether this processor and system can run them. UMBRA_MAX_CPU_ISA=avx512 in the environment does
-// without the tiles, =none without any of the kernels: to compare, and to test each on one machine.
+// Whether this processor and system can run them. UMBRA_MAX_CPU_ISA in the environment holds them
+// back, to compare, and to test each way on one machine: avx512 does without the tiles, none
+// without any kernel (oneDNN and its ONEDNN_MAX_CPU_ISA are left alone). Throws std::runtime_error
+// for another value.
 bool available();
 
-// Whether it has tiles, too. The first call of either asks the system for them.
+// Whether it has tiles, too. The first call of either asks the system for them. Attention's
+// products do without, convolutions do not.
 bool have_tiles();
 
 // Scratch memory on a cache line.

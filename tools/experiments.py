@@ -16,6 +16,7 @@ come from them alone. --table only prints. Each run's full config is its resolve
 """
 import argparse
 import csv
+import fcntl
 import json
 import pathlib
 import statistics
@@ -110,63 +111,62 @@ def folder(out, student, method, seed):
 def last_scores(run):
     """What a finished run scored after its last step: top-1 by head, and agreement; in %."""
     scores = json.loads((run / "summary.json").read_text())["last"]["raw"]
-    return {head: score["top1"] if isinstance(score, dict) else score for head, score in scores.items()}
+    return {name: score["top1"] if isinstance(score, dict) else round(score, 2)
+            for name, score in scores.items()}
 
 
 class Figures:
-    """Results by (student, method, seed), kept in a CSV file."""
+    """Results by (student, method, seed), kept in a CSV file. Several processes may add to it."""
 
     COLUMNS = ("student", "method", "seed", "class", "shadow", "agreement", "teacher")
 
     def __init__(self, path):
-        self.path = path
         self.rows = {}
         if path.exists():
             with open(path, newline="") as file:
-                self.rows = {self.key(row): row for row in csv.DictReader(file)}
+                for row in csv.DictReader(file):
+                    self.rows[row["student"], row["method"], int(row["seed"])] = row
 
-    @staticmethod
-    def key(row):
-        return row["student"], row["method"], int(row["seed"])
-
-    def add(self, **row):
-        self.rows[self.key(row)] = row
-        draft = self.path.with_suffix(".tmp")
-        with open(draft, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS, restval="", extrasaction="ignore",
+    @classmethod
+    def add(cls, path, row):
+        with open(path, "a", newline="") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            writer = csv.DictWriter(file, cls.COLUMNS, restval="", extrasaction="ignore",
                                     lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows[key] for key in sorted(self.rows))
-        draft.replace(self.path)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
 
     def column(self, student, method, name):
         """{seed: value} of one method."""
         return {key[2]: float(row[name]) for key, row in sorted(self.rows.items())
-                if key[:2] == (student, method) and row.get(name)}
+                if key[:2] == (student, method) and row[name]}
 
 
 def run_all(options):
+    options.figures.parent.mkdir(parents=True, exist_ok=True)
+    known = Figures(options.figures).rows
+    missing = [(student, method, seed) for seed in options.seeds for student in options.students
+               for method in STUDENTS[student]
+               if (not options.methods or method in options.methods)
+               and (student, method, seed) not in known]
+    if not missing:
+        return
     data = ["--set", f"data.path={options.data}"]
     teacher = options.out / "teacher"
     train(options.program, CONFIGS / "teacher.toml", teacher, *data)
-    teacher_top1 = last_scores(teacher)["class"]
-    for seed in options.seeds:
-        for student in options.students:
-            for method, text in STUDENTS[student].items():
-                if options.methods and method not in options.methods:
-                    continue
-                if (student, method, seed) in Figures(options.figures).rows:
-                    continue
-                out = folder(options.out, student, method, seed)
-                out.parent.mkdir(parents=True, exist_ok=True)
-                config = out.parent / f"{out.name}.toml"
-                taught = "" if method in NEED_NO_TEACHER else \
-                    f'[teacher]\npath = "{teacher.resolve()}"\ncheckpoint = "last"\n'
-                config.write_text(f'extends = "{CONFIGS / student}.toml"\n{text}\n{taught}')
-                train(options.program, config, out, *data, "--set", f"run.seed={seed}")
-                # Read anew: another process may make other seeds or students meanwhile.
-                Figures(options.figures).add(student=student, method=method, seed=seed,
-                                             teacher=teacher_top1, **last_scores(out))
+    for student, method, seed in missing:
+        out = folder(options.out, student, method, seed)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        config = out.parent / f"{out.name}.toml"
+        taught = "" if method in NEED_NO_TEACHER else \
+            f'[teacher]\npath = "{teacher.resolve()}"\ncheckpoint = "last"\n'
+        text = STUDENTS[student][method]
+        config.write_text(f'extends = "{CONFIGS / student}.toml"\n{text}\n{taught}')
+        train(options.program, config, out, *data, "--set", f"run.seed={seed}")
+        Figures.add(options.figures, {
+            "student": student, "method": method, "seed": seed,
+            "teacher": last_scores(teacher)["class"] if taught else ""} | last_scores(out))
 
 
 def spread(values):
@@ -208,8 +208,11 @@ def main():
         if not options.data:
             parser.error("--data is needed")
         run_all(options)
+    figures = Figures(options.figures)
+    teachers = sorted({row["teacher"] for row in figures.rows.values() if row["teacher"]})
+    print(f"teachers, top-1 (%): {', '.join(teachers) or 'none yet'}")
     for student in options.students:
-        table(Figures(options.figures), student)
+        table(figures, student)
 
 
 if __name__ == "__main__":

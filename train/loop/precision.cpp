@@ -12,7 +12,7 @@ namespace {
 
 bool cpu_has_bf16() {
 #ifdef __x86_64__
-  return __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
+  return __builtin_cpu_supports("avx512bf16");  // CPUs with AMX have it, too
 #else
   return false;
 #endif

@@ -9,7 +9,9 @@ OUT_DIR is already complete for this script and these package versions.
 
 import argparse
 import hashlib
+import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -319,6 +321,34 @@ def standardize(z):
     return F.layer_norm(z, z.shape[1:], eps=1e-7) * 3.1415
 
 
+def z_score(z):
+    """Of each row, with the sample standard deviation."""
+    mean = z.mean(1, keepdim=True)
+    deviation = ((z - mean).square().sum(1, keepdim=True) / (z.shape[1] - 1)).sqrt()
+    return (z - mean) / (deviation + 1e-7)
+
+
+def min_norm_weights(gram, bound):
+    """The best of all weights that solve the problem with some at 0, some at the bound, and the
+    others free: w'Gw is least where (Gw)_i is the same for all free ones."""
+    n, best, least = len(gram), None, math.inf
+    for fixed in itertools.product((0.0, bound, None), repeat=n):
+        free = [i for i in range(n) if fixed[i] is None]
+        w = torch.tensor([0.0 if f is None else f for f in fixed], dtype=torch.float64)
+        if free:
+            # [G_ff -1; 1 0] [w_f; slope] = [-(G w)_f; 1 - sum w]
+            k = len(free)
+            system = torch.zeros(k + 1, k + 1, dtype=torch.float64)
+            system[:k, :k], system[:k, k], system[k, :k] = gram[free][:, free], -1.0, 1.0
+            right = torch.cat([-(gram @ w)[free], (1.0 - w.sum()).reshape(1)])
+            w[free] = torch.linalg.solve(system, right)[:k]
+        feasible = abs(w.sum() - 1) < 1e-9 and w.min() > -1e-12 and w.max() < bound + 1e-12
+        value = (w @ gram @ w).item()
+        if feasible and value < least:
+            best, least = w, value
+    return best
+
+
 def shake_total(z_s, z_ps, z_ts, y, w, temperature):
     """The paper's total with a weight on every term; with several teachers AVER."""
     n = len(z_ps)
@@ -380,6 +410,17 @@ def make_losses(out):
     record("hard", F.cross_entropy(z, z_t.argmax(1)), z=z)
     record("mse", F.mse_loss(z, z_t), z=z)
     record("standardize", (standardize(z) * z_t).sum(), z=z)
+    record("z_score", (z_score(z) * z_t).sum(), z=z)
+
+    # AEKD's weights for the gradients of two to four teachers, and their bounds.
+    facts["min_norm"] = []
+    for i, (teachers, bound) in enumerate(((2, 1.0), (3, 1.0), (4, 1.0), (3, 0.5), (4, 0.3))):
+        for shift in (0.0, 1.0):  # opposed, and much alike
+            gradients = randn(teachers, 12, seed=90 + i, dtype=f64) + shift
+            name = f"min_norm_{len(facts['min_norm'])}"
+            tensors[f"{name}/gram"] = gradients @ gradients.T
+            tensors[f"{name}/weights"] = min_norm_weights(tensors[f"{name}/gram"], bound)
+            facts["min_norm"].append(bound)
 
     facts["shake"] = []
     generator = seeded(80)

@@ -1,4 +1,4 @@
-"""Distillation losses on maps (sp, nst, fsp, ab, ft), from their formulas in double precision."""
+"""Distillation losses on maps (at, sp, nst, fsp, ab, ft, norm, fitnet), from their formulas in double precision."""
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,11 @@ def boundaries(student, teacher):
 def factors(student, teacher):
     student, teacher = (unit(x.square().mean(1).flatten(1), 1) for x in pooled(student, teacher))
     return (student - teacher).abs().mean()
+
+
+def attentions(student, teacher):
+    student, teacher = (unit(x.square().mean(1).flatten(1), 1) for x in pooled(student, teacher))
+    return (student - teacher).square().mean()
 
 
 def n_to_one(student, teacher):
@@ -154,8 +159,8 @@ def make_terms_maps(out, tools):
     for i, (batch, s, t) in enumerate(PAIRS):
         student = leaf(batch, *s, seed=1000 + i)
         teacher = tools.randn(batch, *t, seed=1050 + i, dtype=F64)
-        for name, loss in (("sp", similarity_preserving), ("nst", neuron_selectivity),
-                           ("ft", factors)):
+        for name, loss in (("at", attentions), ("sp", similarity_preserving),
+                           ("nst", neuron_selectivity), ("ft", factors)):
             record(f"{name}_{i}", loss(student, teacher), student=student)
             tensors[f"{name}_{i}/teacher"] = teacher
 
@@ -196,6 +201,22 @@ def make_terms_maps(out, tools):
     loss = boundaries(matched, teacher)
     record_module("ab_term", loss, connectors)
     record_levels("ab_term", lambda *_: loss, student, teacher)
+
+    # FitNet: half the size, twice, and two pixels less; after the ReLU.
+    student = [leaf(5, *shape, seed=1500 + i)
+               for i, shape in enumerate([(3, 8, 8), (4, 3, 3), (6, 7, 7)])]
+    teacher = [tools.randn(5, *shape, seed=1510 + i, dtype=F64)
+               for i, shape in enumerate([(7, 4, 4), (5, 6, 6), (6, 5, 5)])]
+    regressors = module_of(nn.ModuleList([
+        Regressor(nn.Conv2d(3, 7, 3, stride=2, padding=1)),
+        Regressor(nn.ConvTranspose2d(4, 5, 4, stride=2, padding=1)),
+        Regressor(nn.Conv2d(6, 6, 3))]), 1520)
+    tensors.update({f"fitnet_term/weights/{n}": t.clone()
+                    for n, t in regressors.state_dict().items()})
+    hints = [F.relu(regressor(s)) for regressor, s in zip(regressors, student)]
+    loss = sum((hint - t).square().mean() for hint, t in zip(hints, teacher))
+    record_module("fitnet_term", loss, regressors)
+    record_levels("fitnet_term", lambda *_: loss, student, teacher)
 
     student = leaf(6, 5, 8, 8, seed=1400)
     teacher = tools.randn(6, 9, 4, 4, seed=1401, dtype=F64)

@@ -155,6 +155,53 @@ def sskd_terms(z_s, z_t, r_s, r_t, labels, ratios, temperatures):
                 head=F.cross_entropy(cosines(r_t), sources))
 
 
+def make_sskd_tasks(tensors, facts, tools):
+    """The tasks that classify every row: the term of the student, and the fit of the teacher's head."""
+    facts["sskd_tasks"] = []
+    b, classes, d_s, d_t, ratio, temperature = 5, 7, 6, 8, 0.6, 0.5
+    for i, (task, answers) in enumerate((("rotation", 4), ("jigsaw", 24), ("exemplar", 11))):
+        seed = 7700 + 40 * i
+        name = f"sskd_{task}"
+
+        def draw(*shape, offset):
+            return tools.randn(*shape, seed=seed + offset, dtype=F64).requires_grad_()
+
+        def head(width, offset):
+            shapes = {"0.weight": (width, width), "0.bias": (width,),
+                      "2.weight": (answers, width), "2.bias": (answers,)}
+            return {k: draw(*shape, offset=offset + n) for n, (k, shape) in enumerate(shapes.items())}
+
+        def scores(weights, rows):
+            hidden = (rows @ weights["0.weight"].T + weights["0.bias"]).clamp_min(0)
+            return hidden @ weights["2.weight"].T + weights["2.bias"]
+
+        generator = torch.Generator().manual_seed(seed)
+        # Which turn or permutation each row shows; of exemplars which image.
+        right = torch.randint(0, answers, (4 * b,), generator=generator)
+        if task == "exemplar":
+            right = torch.randperm(answers, generator=generator)[:b].repeat_interleave(4)
+        counted = torch.arange(4 * b) % 4 != 0 if task == "jigsaw" else torch.full((4 * b,), True)
+        student, teacher = head(d_s, 1), head(d_t, 11)
+        r_s, r_t = draw(4 * b, d_s, offset=21), draw(4 * b, d_t, offset=22)
+        a_s, a_t = scores(student, r_s)[counted], scores(teacher, r_t.detach())[counted]
+        _, rows = kept_rows(a_t.detach(), right[counted], ratio)
+        value = kl(a_s[rows], a_t.detach()[rows], temperature)
+        leaves = {f"student_head.{k}": w for k, w in student.items()} | {"r_s": r_s}
+        for key, grad in zip(leaves, torch.autograd.grad(value, leaves.values())):
+            tensors[f"{name}/pretext_grad/{key}"] = grad
+        fit = F.cross_entropy(a_t, right[counted])
+        leaves = {f"teacher_head.{k}": w for k, w in teacher.items()}
+        for key, grad in zip(leaves, torch.autograd.grad(fit, leaves.values())):
+            tensors[f"{name}/fit_grad/{key}"] = grad
+        tensors.update({f"{name}/pretext": value, f"{name}/fit": fit, f"{name}/answers": right,
+                        f"{name}/r_s": r_s, f"{name}/r_t": r_t,
+                        f"{name}/z_s": draw(4 * b, classes, offset=23),
+                        f"{name}/z_t": draw(4 * b, classes, offset=24)})
+        tensors.update({f"{name}/heads/student_head.{k}": w for k, w in student.items()})
+        tensors.update({f"{name}/heads/teacher_head.{k}": w for k, w in teacher.items()})
+        facts["sskd_tasks"].append(dict(task=task, images=11, ratio=ratio, temperature=temperature))
+
+
 # Sources, classes, widths of the representations, ratios, temperatures.
 SSKD = (
     (3, 10, 6, 6, (1.0, 0.75), (4.0, 0.5)),
@@ -196,5 +243,6 @@ def make_terms_review(out, tools):
     make_hcl(tensors, facts, tools)
     make_review(tensors, facts, tools)
     make_sskd(tensors, facts, tools)
+    make_sskd_tasks(tensors, facts, tools)
     out.save("terms_review", tensors)
     out.facts["terms_review"] = facts

@@ -1,6 +1,7 @@
 // Values and gradients of the losses against PyTorch in double precision.
 #include "tests/parity/truth.h"
 #include "train/distill/losses.h"
+#include "train/distill/min_norm.h"
 #include "train/distill/objective.h"
 
 namespace umbra::test {
@@ -62,6 +63,17 @@ TEST_F(LossParity, HardDistillationSquaredErrorAndStandardisation) {
   expect_same("standardize", [&](const auto& z) {
     return (normalised_logits(z, "layer_norm", 3.1415) * target).sum();
   });
+  expect_same("z_score",
+              [&](const auto& z) { return (normalised_logits(z, "z_score", 1.0) * target).sum(); });
+}
+
+TEST_F(LossParity, WeightsOfLeastNorm) {
+  for (size_t i = 0; i < facts_.at("min_norm").size(); ++i) {
+    const std::string name = fmt::format("min_norm_{}", i);
+    SCOPED_TRACE(name);
+    const torch::Tensor w = min_norm_weights(truth_.at(name + "/gram"), facts_.at("min_norm")[i]);
+    expect_close(w, truth_.at(name + "/weights"), kTolerance);
+  }
 }
 
 TEST_F(LossParity, ShakeTotalsWithAnyWeightsAndNumberOfTeachers) {

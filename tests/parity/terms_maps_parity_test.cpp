@@ -65,6 +65,8 @@ class TermsMapsParity : public testing::Test {
   const nlohmann::json facts_ = facts("terms_maps");
 };
 
+TEST_F(TermsMapsParity, Attention) { expect_same("at", attention_loss); }
+
 TEST_F(TermsMapsParity, SimilarityPreserving) { expect_same("sp", similarity_preserving_loss); }
 
 TEST_F(TermsMapsParity, NeuronSelectivity) { expect_same("nst", neuron_selectivity_loss); }
@@ -86,9 +88,11 @@ ModelOutput with_features(const std::vector<torch::Tensor>& maps) {
 }
 
 std::unique_ptr<Term> term_for(const std::string& method, const ModelOutput& student,
-                               const ModelOutput& teacher) {
+                               const ModelOutput& teacher,
+                               const std::vector<std::string>& stages = {}) {
   TermContext context;
   context.options = find_term_method(method)->defaults;
+  context.options.student_stages = context.options.teacher_stages = stages;
   context.student.example = student;
   context.teacher.example = teacher;
   std::unique_ptr<Term> term = make_term(context);
@@ -101,6 +105,20 @@ TensorMap given_gradients(const torch::nn::Module& module) {
   TensorMap gradients = gradients_of(module);
   std::erase_if(gradients, [](const auto& item) { return !item.second.defined(); });
   return gradients;
+}
+
+TEST_F(TermsMapsParity, HintsThroughRegressors) {
+  const auto student = leaves("fitnet_term/student", 3), teacher = leaves("fitnet_term/teacher", 3);
+  const ModelOutput mine = with_features(student), theirs = with_features(teacher);
+  const std::unique_ptr<Term> term =
+      term_for("fitnet", mine, theirs, {"stage0", "stage1", "stage2"});
+  load_state(*term->module(), part(truth_, "fitnet_term/weights"));
+  const torch::Tensor value = term->loss({Batch{}, mine, theirs});
+  value.backward();
+  expect_close(value, truth_.at("fitnet_term/value"), kTolerance);
+  expect_gradients("fitnet_term/grad_student", student);
+  expect_all_close(given_gradients(*term->module()), part(truth_, "fitnet_term/grad"), kTolerance);
+  for (const torch::Tensor& map : teacher) EXPECT_FALSE(map.grad().defined());
 }
 
 TEST_F(TermsMapsParity, BoundariesThroughConnectors) {

@@ -3,8 +3,10 @@
 
 #include "tests/parity/truth.h"
 #include "train/distill/losses.h"
+#include "train/distill/sskd.h"
 #include "train/distill/sskd_losses.h"
 #include "train/distill/terms/terms.h"
+#include "train/weights/state.h"
 
 namespace umbra::test {
 namespace {
@@ -131,6 +133,60 @@ TEST_F(TermsReviewParity, SskdTermsWithGradientsAndSelection) {
     expect_same(name, "ss", selected_kl(a_s, a_t, sources, pretext_ratio, pretext_temperature),
                 leaves);
     expect_same(name, "head", cross_entropy(a_t, sources), leaves);
+  }
+}
+
+// Rotation, jigsaw and exemplar through the whole objective: its term of the task and the fit of
+// the teacher's head, with all gradients of the heads.
+TEST_F(TermsReviewParity, SskdTasksThatClassifyRows) {
+  for (const nlohmann::json& item : facts_.at("sskd_tasks")) {
+    const std::string task = item.at("task"), name = "sskd_" + task;
+    SCOPED_TRACE(name);
+    DistillOptions options;
+    ASSERT_TRUE(apply_preset(options, "sskd"));
+    options.sskd.task = task;
+    options.sskd.pretext_ratio = item.at("ratio");
+    options.sskd.pretext_temperature = item.at("temperature");
+    options.sskd.pretext_weight = 1.0;
+    options.task_weight = options.sskd.kd_weight = options.sskd.transform_weight = 0.0;
+    ModelOutput student, teacher;
+    student.logits = truth_.at(name + "/z_s");
+    student.pooled = leaf(name + "/r_s");
+    teacher.logits = truth_.at(name + "/z_t");
+    teacher.pooled = leaf(name + "/r_t");
+    Setting setting;
+    setting.student.example = student;
+    setting.teachers.emplace_back().example = teacher;
+    setting.train_labels.assign(item.at("images").get<size_t>(), 0);
+    SskdObjective objective(options, LossOptions{}, setting);
+    torch::nn::Module& heads = *objective.module();
+    heads.to(torch::kFloat64);
+    load_state(heads, part(truth_, name + "/heads"));
+
+    Batch batch;
+    batch.views = kSskdViews;
+    batch.labels = batch.targets = torch::zeros({student.logits.size(0)}, torch::kInt64);
+    batch.indices = batch.pretext_labels = truth_.at(name + "/answers");
+    const std::vector<ModelOutput> teachers = {teacher};
+    const auto given = [&] {
+      TensorMap gradients = gradients_of(heads);
+      std::erase_if(gradients, [](const auto& entry) { return !entry.second.defined(); });
+      return gradients;
+    };
+    const torch::Tensor total = objective.compute(batch, student, teachers).total;
+    total.backward();
+    expect_close(total, truth_.at(name + "/pretext"), kTolerance);
+    TensorMap actual = given();
+    actual["r_s"] = student.pooled.grad();
+    expect_all_close(actual, part(truth_, name + "/pretext_grad"), kTolerance);
+    EXPECT_FALSE(teacher.pooled.grad().defined());
+
+    heads.zero_grad();
+    const torch::Tensor fit = objective.fit_loss({}, batch, student, teachers);
+    fit.backward();
+    expect_close(fit, truth_.at(name + "/fit"), kTolerance);
+    expect_all_close(given(), part(truth_, name + "/fit_grad"), kTolerance);
+    EXPECT_FALSE(teacher.pooled.grad().defined());
   }
 }
 

@@ -34,9 +34,12 @@ void bench_run(const RunBench& arguments) {
   fmt::print(
       "{:.1f} images/s over {} steps, {:.1f} % of the time waiting for data; resident memory "
       "{:.2f} "
-      "-> {:.2f} GB, at most {:.2f}\n",
+      "-> {:.2f} GB, at most {:.2f}\n"
+      "at this rate the {} steps of the training take {:.2f} hours; evaluation and fits come on "
+      "top\n",
       number("images_per_second"), arguments.steps, 100.0 * number("data_share"),
-      number("resident_gb_before"), number("resident_gb_after"), number("peak_resident_gb"));
+      number("resident_gb_before"), number("resident_gb_after"), number("peak_resident_gb"),
+      result["total_steps"].get<int64_t>(), number("total_hours"));
 }
 
 }  // namespace

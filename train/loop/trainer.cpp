@@ -117,6 +117,9 @@ Json Trainer::measure(int64_t warm_up, int64_t steps) {
           {"workers", config_.data.workers},
           {"steps", steps},
           {"seconds", elapsed},
+          {"total_steps", parts_.total_steps - first_step_},
+          {"total_hours", elapsed / 3600.0 / static_cast<double>(steps) *
+                              static_cast<double>(parts_.total_steps - first_step_)},
           {"images_per_second", images / elapsed},
           {"data_share", interval_.data_share()},
           {"resident_gb_before", before},

@@ -58,6 +58,10 @@ COMMON = {
     "vid": term("vid"),
     "crd": term("crd", "negatives = 4096"),
     "review_kd": term("review_kd", WARMUP),
+    "nst": term("nst"),
+    "ft": term("ft", FIT),
+    "dml": term("dml"),
+    "sskd": '[augment]\npretext = "rotation"\n' + preset("sskd", SSKD_FIT),
 }
 SHAKE = {
     "shake": preset("shake-paper"),
@@ -66,19 +70,17 @@ SHAKE = {
     "shake, no teacher (e)": preset("dml-heads"),
     "shake, labels for the shadow (f)": preset("shake-gt-proxy"),
     "shake, direct term (h)": preset("shake-direct"),
+    "shake + fitnet": preset("shake-paper") + term("fitnet"),
+    "shake + crd": preset("shake-paper") + term("crd", "negatives = 4096"),
 }
 CNN = COMMON | SHAKE | {
     "shake, as the public code": preset("shake-code", 'shadow = "teacher"'),
-    "nst": term("nst"),
     "ofd": term("ofd"),
     "norm": preset("norm", model="expanded_channels = 512") +
             term("norm", "factor_epochs = [1, 2, 19, 22]"),
-    "ft": term("ft", FIT),
     "ab": term("ab", FIT),
     "fsp": term("fsp", FIT),
-    "dml": term("dml"),
     "one": preset("none", model="num_shadow_heads = 1") + term("one"),
-    "sskd": '[augment]\npretext = "rotation"\n' + preset("sskd", SSKD_FIT),
 }
 VIT = COMMON | {
     name: "[model]\ndistilled = true\n" + text for name, text in SHAKE.items()

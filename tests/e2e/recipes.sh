@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One recipe of each folder of configs/ makes three steps on a few tiny images, with its teacher. With
-# a third argument "all" every recipe does, from teachers of one kind.
+# a third argument "all" every recipe does, from teachers of one kind, and so do the variants that
+# docs/reproduce.md makes of recipes with --set.
 set -uo pipefail
 umbra=$1
 configs=$2/configs
@@ -26,7 +27,9 @@ for part, images in (("train", 6), ("val", 2)):
                 + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 PY
 
-# makes_steps CONFIG [TEACHER'S RUN...]: its run is $work/CONFIG.
+# makes_steps CONFIG [TEACHER'S RUN...]: its run is $work/CONFIG. A variant's name and settings are in
+# `variant` and `settings`.
+variant= settings=()
 makes_steps() {
   local config=$1 teachers= more=() resolved
   shift
@@ -38,12 +41,22 @@ makes_steps() {
   [[ $resolved == *$'\nnegatives = '* ]] && more+=(--set 'distill.terms=[{method="kd"}, {method="crd", negatives=8}]')
   # What fine-tunes starts anew here; finetune_384.sh has it start from a model.
   [[ $resolved == *'init_from = "runs'* ]] && more+=(--set 'model.init_from=""')
-  expect 0 " steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config" \
+  expect 0 " steps in" "$umbra" train "$configs/$config.toml" --out "$work/$config$variant" \
     --set "data.path=$work/images" --set data.format=auto --set data.workers=1 --set data.train_samples=0 \
     --set run.precision=fp32 --set augment.repeats=1 --set augment.mix_groups=1 \
     --set "augment.mean=[0.5, 0.5, 0.5]" --set "augment.std=[0.25, 0.25, 0.25]" \
     --set optim.lr=1e-4 --set "train.duration=3 steps" --set train.batch_size=4 --set schedule.name=constant --set schedule.warmup=0 \
-    --set schedule.milestones=[] --set "eval.every=3 steps" --set "checkpoint.every=3 steps" "${more[@]}"
+    --set schedule.milestones=[] --set "eval.every=3 steps" --set "checkpoint.every=3 steps" "${more[@]}" "${settings[@]}"
+}
+
+# varies NAME CONFIG TEACHER'S_RUN SETTING...; no teacher: "".
+varies() {
+  variant=-$1 settings=()
+  local config=$2 run=$3
+  shift 3
+  for setting in "$@"; do settings+=(--set "$setting"); done
+  makes_steps "$config" ${run:+"$run"}
+  variant= settings=()
 }
 
 makes_steps cifar/wrn_40_2
@@ -64,6 +77,39 @@ if [ "${3:-}" = all ]; then
     runs=()
     for ((i = 0; i < count; ++i)); do runs+=("$run"); done
     makes_steps "$config" ${runs[@]+"${runs[@]}"}
+  done
+
+  # The table "any method on any pair", and the methods' own settings.
+  pair=(distill/wrn_16_2 cifar/wrn_40_2)
+  for method in fitnet at sp cc vid rkd pkt nst dkd dist ofd kd-lskd shake-paper shake-no-reverse \
+    shake-strong-head shake-gt-proxy shake-direct; do
+    varies "$method" "${pair[@]}" distill.preset=$method
+  done
+  for method in ab ft fsp; do
+    varies $method "${pair[@]}" distill.preset=$method distill.terms.fit_epochs=1
+  done
+  varies beta "${pair[@]}" distill.preset=dkd distill.terms.beta=6
+  varies crd "${pair[@]}" distill.preset=crd distill.terms.negatives=8
+  varies crd_kd "${pair[@]}" distill.preset=crd 'distill.terms=[{method="crd", negatives=8}, {method="kd"}]'
+  varies relaxed "${pair[@]}" distill.preset=crd 'distill.terms={method="crd", positives="relax", negatives=8}'
+  varies dkd_lskd "${pair[@]}" distill.preset=dkd \
+    'distill.terms={method="dkd", logit_norm="z_score", alpha=9, beta=72, temperature=2}'
+  varies norm "${pair[@]}" distill.preset=norm model.expanded_channels=1024
+  varies shake_code "${pair[@]}" distill.preset=shake-code distill.shadow=teacher
+  varies mixup "${pair[@]}" augment.mixup_alpha=1.0
+  varies cutmix "${pair[@]}" augment.cutmix_alpha=1.0
+  varies shake_crd "${pair[@]}" distill.preset=shake-paper distill.terms.method=crd distill.terms.negatives=8
+  varies beside_kd "${pair[@]}" 'distill.terms=[{method="kd", weight=0.9}, {method="crd", negatives=8}]'
+  varies dml distill/wrn_16_2 "" distill.preset=dml 'teacher=[]'
+  varies one distill/wrn_16_2 "" distill.preset=one 'teacher=[]' model.num_shadow_heads=2
+  varies dml_heads shake/wrn_16_2_paper "" distill.preset=dml-heads 'teacher=[]'
+  varies aekd shake/resnet8x4_teachers "" distill.teacher_weights=aekd \
+    "teacher=[{path=\"$work/cifar/wrn_40_2\"}, {path=\"$work/cifar/wrn_40_2\"}]"
+  varies at sskd/wrn_16_2_others cifar/wrn_40_2 'distill.terms=[{method="kd", weight=0.9}, {method="at"}]'
+  varies supplement sskd/wrn_16_2 cifar/wrn_40_2 distill.preset=sskd-paper distill.fit_epochs=1 'distill.fit_milestones=[]'
+  for task in jigsaw rotation exemplar; do
+    varies $task sskd/wrn_16_2 cifar/wrn_40_2 augment.pretext=$([ $task = jigsaw ] && echo jigsaw || echo rotation) \
+      distill.pretext_task=$task
   done
 else
   makes_steps distill/wrn_16_2 cifar/wrn_40_2

@@ -93,6 +93,7 @@ expect 0 '"max": 0.0' "$umbra" compare "$work/run" "resnet8=$work/w.safetensors"
 expect 2 "say which model" "$umbra" compare "$work/run" "$work/w.safetensors"
 expect 0 "agreement" "$umbra" compare "$work/run" "$work/run" --map logits --out "$work/logits.png"
 expect 2 "needs images" "$umbra" compare "$work/run" "$work/run" --map logits --weights-only
+expect 2 "does not end in .png" "$umbra" compare "$work/run" "$work/run" --out "$work/heat.svg"
 cp -r "$work/run" "$work/lr=0.1"
 expect 0 "agreement 100.00 %" "$umbra" compare "$work/run" "$work/lr=0.1"
 [ "$(head -c 4 "$work/heat.png" | tail -c 3)" = PNG ] || failures=$((failures + 1))

@@ -228,8 +228,13 @@ void add_compare_command(CLI::App& app) {
       "compare", "How much students resemble a teacher: classifier correlations, agreement, KL");
   command->add_option("teacher", arguments->teacher, "Run, checkpoint, or NAME=FILE")->required();
   command->add_option("students", arguments->students, "The same, one or more")->required();
-  command->add_option("--out", arguments->out,
-                      "PNG to write: heat maps of the differences that --map names");
+  const auto is_png = [](const std::string& path) {
+    return path.ends_with(".png") ? std::string() : path + " does not end in .png";
+  };
+  command
+      ->add_option("--out", arguments->out,
+                   "PNG to write: heat maps of the differences that --map names")
+      ->check(is_png);
   command
       ->add_option("--map", arguments->map,
                    "weights: of the classifiers' correlations (SSKD's Figure 1); logits: of "

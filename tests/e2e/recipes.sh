@@ -90,7 +90,9 @@ if [ "${3:-}" = all ]; then
   done
   varies beta "${pair[@]}" distill.preset=dkd distill.terms.beta=6
   varies crd "${pair[@]}" distill.preset=crd distill.terms.negatives=8
-  varies crd_kd "${pair[@]}" distill.preset=crd 'distill.terms=[{method="crd", negatives=8}, {method="kd"}]'
+  varies crd_kd "${pair[@]}" distill.preset=none 'distill.terms=[{method="crd", negatives=8}, {method="kd"}]'
+  varies review_kd "${pair[@]}" distill.preset=review-kd distill.terms.weight=0.6
+  varies nesterov "${pair[@]}" optim.nesterov=true
   varies relaxed "${pair[@]}" distill.preset=crd 'distill.terms={method="crd", positives="relax", negatives=8}'
   varies dkd_lskd "${pair[@]}" distill.preset=dkd \
     'distill.terms={method="dkd", logit_norm="z_score", alpha=9, beta=72, temperature=2}'

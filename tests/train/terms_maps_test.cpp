@@ -390,7 +390,7 @@ TEST(TermsMapsErrors, ATeacherWithoutStagesIsRefused) {
 TEST(TermsMapsErrors, NormSaysWhatItNeeds) {
   Lesson plain("resnet8", "resnet20");
   EXPECT_THAT(refusal(plain.context("norm")),
-              HasSubstr("wide, got 0: set model.expanded_channels, for example 256 (N = 4)"));
+              HasSubstr("wide, got 0: set model.expanded_channels, 512 for N = 8"));
   Lesson odd("resnet8", "resnet20", /*expanded_channels=*/100);
   EXPECT_THAT(refusal(odd.context("norm")),
               HasSubstr("a multiple N of the 64 channels of resnet20's last stage wide, got 100"));

@@ -155,12 +155,12 @@ TEST_P(PooledTermTraining, LowersItsLoss) {
     module->train();
     for (const torch::Tensor& parameter : module->parameters()) parameters.push_back(parameter);
   }
-  torch::optim::SGD optimizer(parameters, torch::optim::SGDOptions(0.02));
+  torch::optim::SGD optimizer(parameters, torch::optim::SGDOptions(0.005));
   const Batch batch;
   const torch::Tensor images = torch::randn({6, 3, 32, 32});
   const ModelOutput teacher = networks.teacher->forward(images);
   std::vector<double> losses;
-  for (int step = 0; step < 7; ++step) {
+  for (int step = 0; step < 10; ++step) {
     const torch::Tensor loss = term->loss({batch, networks.student->forward(images), teacher});
     ASSERT_EQ(loss.dim(), 0);
     losses.push_back(loss.item<double>());

@@ -349,9 +349,9 @@ bool has_statistics(const Norm& norm) {
 }
 
 bool fits(const Norm& norm, const torch::Tensor& x) {
-  return kernels::autocast_to_bf16(x) && x.numel() > 0 && has_statistics(norm) &&
-         norm.weight.scalar_type() == torch::kFloat32 && norm.options.momentum().has_value() &&
-         (!norm.is_training() || x.numel() > x.size(1));
+  return kernels::available() && kernels::autocast_to_bf16(x) && x.numel() > 0 &&
+         has_statistics(norm) && norm.weight.scalar_type() == torch::kFloat32 &&
+         norm.options.momentum().has_value() && (!norm.is_training() || x.numel() > x.size(1));
 }
 
 std::optional<torch::Tensor> if_defined(const torch::Tensor& tensor) {
@@ -368,9 +368,7 @@ std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
 // norm: not measured yet.
 bool can_fold(const Conv& conv, const Norm& norm, const torch::Tensor& x,
               const torch::Tensor& residual) {
-  if (norm.is_training() || !x.is_cpu() || !has_statistics(norm) ||
-      !at::autocast::is_autocast_enabled(at::kCPU) ||
-      at::autocast::get_autocast_dtype(at::kCPU) != torch::kBFloat16 ||
+  if (norm.is_training() || !has_statistics(norm) || !kernels::autocast_to_bf16(x) ||
       !std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) ||
       !std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode())) {
     return false;
@@ -444,8 +442,7 @@ Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch:
 // larger than the image is wide (seen with torch 2.11 on AVX-512; fp32, results and the input's
 // gradients are right).
 bool loses_gradient(const Conv& conv, const torch::Tensor& x) {
-  return x.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
-         x.size(3) < (*conv.options.stride())[1];
+  return kernels::autocast_to_bf16(x) && x.size(3) < (*conv.options.stride())[1];
 }
 
 torch::Tensor in_fp32(Conv& conv, const torch::Tensor& x) {

@@ -14,10 +14,10 @@ inline const bf16* bits(const torch::Tensor& x) {
 }
 inline bf16* bits(torch::Tensor& x) { return static_cast<bf16*>(x.mutable_data_ptr()); }
 
-// Whether x is on a CPU with kernels, in a scope of autocast to bf16.
+// Whether x is on a CPU, in a scope of autocast to bf16.
 inline bool autocast_to_bf16(const torch::Tensor& x) {
   return x.device().is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
-         at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16 && available();
+         at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16;
 }
 
 // For the backward passes, which are no operations of torch.

@@ -157,6 +157,7 @@ def run_all(options):
     data = ["--set", f"data.path={options.data}"]
     teacher = options.out / "teacher"
     train(options.program, CONFIGS / "teacher.toml", teacher, *data)
+    teacher_top1 = last_scores(teacher)["class"]
     for student, method, seed in missing:
         out = folder(options.out, student, method, seed)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +169,7 @@ def run_all(options):
         train(options.program, config, out, *data, "--set", f"run.seed={seed}")
         Figures.add(options.figures, {
             "student": student, "method": method, "seed": seed,
-            "teacher": last_scores(teacher)["class"] if taught else ""} | last_scores(out))
+            "teacher": teacher_top1 if taught else ""} | last_scores(out))
 
 
 def spread(values):

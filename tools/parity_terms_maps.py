@@ -1,4 +1,5 @@
-"""Distillation losses on maps (at, sp, nst, fsp, ab, ft, norm, fitnet), from their formulas in double precision."""
+"""Distillation losses on maps (at, sp, nst, fsp, ab, ft, norm, fitnet), from their formulas in
+double precision."""
 
 import torch
 import torch.nn.functional as F
@@ -55,14 +56,17 @@ def boundaries(student, teacher):
     return total
 
 
-def factors(student, teacher):
+def difference_of_attention(student, teacher):
     student, teacher = (unit(x.square().mean(1).flatten(1), 1) for x in pooled(student, teacher))
-    return (student - teacher).abs().mean()
+    return student - teacher
+
+
+def factors(student, teacher):
+    return difference_of_attention(student, teacher).abs().mean()
 
 
 def attentions(student, teacher):
-    student, teacher = (unit(x.square().mean(1).flatten(1), 1) for x in pooled(student, teacher))
-    return (student - teacher).square().mean()
+    return difference_of_attention(student, teacher).square().mean()
 
 
 def n_to_one(student, teacher):

@@ -27,9 +27,8 @@ for part, images in (("train", 6), ("val", 2)):
                 + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 PY
 
-# makes_steps CONFIG [TEACHER'S RUN...]: its run is $work/CONFIG. A variant's name and settings are in
-# `variant` and `settings`.
-variant= settings=()
+# makes_steps CONFIG [TEACHER'S RUN...]: its run is $work/CONFIG.
+variant= settings=()  # set by varies alone
 makes_steps() {
   local config=$1 teachers= more=() resolved
   shift
@@ -51,12 +50,10 @@ makes_steps() {
 
 # varies NAME CONFIG TEACHER'S_RUN SETTING...; no teacher: "".
 varies() {
-  variant=-$1 settings=()
-  local config=$2 run=$3
+  local variant=-$1 config=$2 run=$3 settings=() setting
   shift 3
   for setting in "$@"; do settings+=(--set "$setting"); done
   makes_steps "$config" ${run:+"$run"}
-  variant= settings=()
 }
 
 makes_steps cifar/wrn_40_2
@@ -109,10 +106,9 @@ if [ "${3:-}" = all ]; then
     "teacher=[{path=\"$work/cifar/wrn_40_2\"}, {path=\"$work/cifar/wrn_40_2\"}]"
   varies at sskd/wrn_16_2_others cifar/wrn_40_2 'distill.terms=[{method="kd", weight=0.9}, {method="at"}]'
   varies supplement sskd/wrn_16_2 cifar/wrn_40_2 distill.preset=sskd-paper distill.fit_epochs=1 'distill.fit_milestones=[]'
-  for task in jigsaw rotation exemplar; do
-    varies $task sskd/wrn_16_2 cifar/wrn_40_2 augment.pretext=$([ $task = jigsaw ] && echo jigsaw || echo rotation) \
-      distill.pretext_task=$task
-  done
+  varies jigsaw sskd/wrn_16_2 cifar/wrn_40_2 augment.pretext=jigsaw distill.pretext_task=jigsaw
+  varies rotation sskd/wrn_16_2 cifar/wrn_40_2 augment.pretext=rotation distill.pretext_task=rotation
+  varies exemplar sskd/wrn_16_2 cifar/wrn_40_2 augment.pretext=rotation distill.pretext_task=exemplar
 else
   makes_steps distill/wrn_16_2 cifar/wrn_40_2
   makes_steps shake/wrn_16_2_paper cifar/wrn_40_2

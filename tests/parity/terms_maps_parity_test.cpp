@@ -9,6 +9,27 @@ namespace {
 
 constexpr double kTolerance = 1e-6;
 
+ModelOutput with_features(const std::vector<torch::Tensor>& maps) {
+  ModelOutput output;
+  for (size_t i = 0; i < maps.size(); ++i) {
+    output.features.push_back({fmt::format("stage{}", i), maps[i], maps[i]});
+  }
+  return output;
+}
+
+std::unique_ptr<Term> term_for(const std::string& method, const ModelOutput& student,
+                               const ModelOutput& teacher,
+                               const std::vector<std::string>& stages = {}) {
+  TermContext context;
+  context.options = find_term_method(method)->defaults;
+  context.options.student_stages = context.options.teacher_stages = stages;
+  context.student.example = student;
+  context.teacher.example = teacher;
+  std::unique_ptr<Term> term = make_term(context);
+  term->module()->to(torch::kFloat64);
+  return term;
+}
+
 class TermsMapsParity : public testing::Test {
  protected:
   torch::Tensor leaf(const std::string& name) const {
@@ -61,6 +82,24 @@ class TermsMapsParity : public testing::Test {
     }
   }
 
+  // A term with what it trains, on the maps <method>_term/student_i and teacher_i.
+  void expect_same_term(const std::string& method, int64_t count,
+                        const std::vector<std::string>& stages,
+                        torch::Tensor (Term::*loss)(const TermInput&)) const {
+    const std::string name = method + "_term";
+    const auto student = leaves(name + "/student", count),
+               teacher = leaves(name + "/teacher", count);
+    const ModelOutput mine = with_features(student), theirs = with_features(teacher);
+    const std::unique_ptr<Term> term = term_for(method, mine, theirs, stages);
+    load_state(*term->module(), part(truth_, name + "/weights"));
+    const torch::Tensor value = (*term.*loss)({Batch{}, mine, theirs});
+    value.backward();
+    expect_close(value, truth_.at(name + "/value"), kTolerance);
+    expect_gradients(name + "/grad_student", student);
+    expect_all_close(given_gradients(*term->module()), part(truth_, name + "/grad"), kTolerance);
+    for (const torch::Tensor& map : teacher) EXPECT_FALSE(map.grad().defined());
+  }
+
   const TensorMap truth_ = truth("terms_maps");
   const nlohmann::json facts_ = facts("terms_maps");
 };
@@ -79,58 +118,12 @@ TEST_F(TermsMapsParity, Flows) { expect_same_levels("fsp", "flows", flow_loss); 
 
 TEST_F(TermsMapsParity, Boundaries) { expect_same_levels("ab", "boundaries", boundary_loss); }
 
-ModelOutput with_features(const std::vector<torch::Tensor>& maps) {
-  ModelOutput output;
-  for (size_t i = 0; i < maps.size(); ++i) {
-    output.features.push_back({fmt::format("stage{}", i), maps[i], maps[i]});
-  }
-  return output;
-}
-
-std::unique_ptr<Term> term_for(const std::string& method, const ModelOutput& student,
-                               const ModelOutput& teacher,
-                               const std::vector<std::string>& stages = {}) {
-  TermContext context;
-  context.options = find_term_method(method)->defaults;
-  context.options.student_stages = context.options.teacher_stages = stages;
-  context.student.example = student;
-  context.teacher.example = teacher;
-  std::unique_ptr<Term> term = make_term(context);
-  term->module()->to(torch::kFloat64);
-  return term;
-}
-
-// Of the parameters that got one.
-TensorMap given_gradients(const torch::nn::Module& module) {
-  TensorMap gradients = gradients_of(module);
-  std::erase_if(gradients, [](const auto& item) { return !item.second.defined(); });
-  return gradients;
-}
-
 TEST_F(TermsMapsParity, HintsThroughRegressors) {
-  const auto student = leaves("fitnet_term/student", 3), teacher = leaves("fitnet_term/teacher", 3);
-  const ModelOutput mine = with_features(student), theirs = with_features(teacher);
-  const std::unique_ptr<Term> term =
-      term_for("fitnet", mine, theirs, {"stage0", "stage1", "stage2"});
-  load_state(*term->module(), part(truth_, "fitnet_term/weights"));
-  const torch::Tensor value = term->loss({Batch{}, mine, theirs});
-  value.backward();
-  expect_close(value, truth_.at("fitnet_term/value"), kTolerance);
-  expect_gradients("fitnet_term/grad_student", student);
-  expect_all_close(given_gradients(*term->module()), part(truth_, "fitnet_term/grad"), kTolerance);
-  for (const torch::Tensor& map : teacher) EXPECT_FALSE(map.grad().defined());
+  expect_same_term("fitnet", 3, {"stage0", "stage1", "stage2"}, &Term::loss);
 }
 
 TEST_F(TermsMapsParity, BoundariesThroughConnectors) {
-  const auto student = leaves("ab_term/student", 4), teacher = leaves("ab_term/teacher", 4);
-  const ModelOutput mine = with_features(student), theirs = with_features(teacher);
-  const std::unique_ptr<Term> term = term_for("ab", mine, theirs);
-  load_state(*term->module(), part(truth_, "ab_term/weights"));
-  const torch::Tensor value = term->fit_loss({Batch{}, mine, theirs});
-  value.backward();
-  expect_close(value, truth_.at("ab_term/value"), kTolerance);
-  expect_gradients("ab_term/grad_student", student);
-  expect_all_close(given_gradients(*term->module()), part(truth_, "ab_term/grad"), kTolerance);
+  expect_same_term("ab", 4, {}, &Term::fit_loss);
 }
 
 TEST_F(TermsMapsParity, FactorsOfTranslatorAndParaphraser) {

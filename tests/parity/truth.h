@@ -55,6 +55,13 @@ inline TensorMap gradients_of(const torch::nn::Module& module) {
   return gradients;
 }
 
+// Of the parameters that got one.
+inline TensorMap given_gradients(const torch::nn::Module& module) {
+  TensorMap gradients = gradients_of(module);
+  std::erase_if(gradients, [](const auto& item) { return !item.second.defined(); });
+  return gradients;
+}
+
 // Sets all tensors as `fill` of tools/parity_imagenet_zoo.py does.
 inline void fill(const TensorMap& state, const torch::Tensor& noise) {
   int64_t k = -1;

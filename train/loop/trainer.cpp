@@ -88,9 +88,10 @@ Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
 
 Json Trainer::measure(int64_t warm_up, int64_t steps) {
   step_ = first_step_ = parts_.phases.back().begin;  // of the training, not of a fit before it
-  if (warm_up + steps > parts_.total_steps - step_) {
+  const int64_t total = parts_.total_steps - step_;
+  if (warm_up + steps > total) {
     throw Error(fmt::format("{} steps to warm up and {} to measure are more than the run's {}",
-                            warm_up, steps, parts_.total_steps - step_));
+                            warm_up, steps, total));
   }
   log_ = std::make_unique<RunLog>(fs::path(), Terminal::kQuiet);
   start();
@@ -105,26 +106,26 @@ Json Trainer::measure(int64_t warm_up, int64_t steps) {
   run(steps);
   const double elapsed = seconds_since(begin);
   const auto images = static_cast<double>(steps * config_.train.batch_size);
-  return {{"model", config_.model.name},
-          {"objective", describe(config_.distill)},
-          {"teachers", teacher_names()},
-          {"image_size", config_.augment.image_size},
-          {"batch_size", config_.train.batch_size},
-          {"accum_steps", config_.train.accum_steps},
-          {"precision", config_.run.precision},
-          {"device", describe(parts_.device)},
-          {"threads", at::get_num_threads()},
-          {"workers", config_.data.workers},
-          {"steps", steps},
-          {"seconds", elapsed},
-          {"total_steps", parts_.total_steps - first_step_},
-          {"total_hours", elapsed / 3600.0 / static_cast<double>(steps) *
-                              static_cast<double>(parts_.total_steps - first_step_)},
-          {"images_per_second", images / elapsed},
-          {"data_share", interval_.data_share()},
-          {"resident_gb_before", before},
-          {"resident_gb_after", resident_gigabytes()},
-          {"peak_resident_gb", peak_resident_gigabytes()}};
+  return {
+      {"model", config_.model.name},
+      {"objective", describe(config_.distill)},
+      {"teachers", teacher_names()},
+      {"image_size", config_.augment.image_size},
+      {"batch_size", config_.train.batch_size},
+      {"accum_steps", config_.train.accum_steps},
+      {"precision", config_.run.precision},
+      {"device", describe(parts_.device)},
+      {"threads", at::get_num_threads()},
+      {"workers", config_.data.workers},
+      {"steps", steps},
+      {"seconds", elapsed},
+      {"total_steps", total},
+      {"total_hours", elapsed / 3600.0 * static_cast<double>(total) / static_cast<double>(steps)},
+      {"images_per_second", images / elapsed},
+      {"data_share", interval_.data_share()},
+      {"resident_gb_before", before},
+      {"resident_gb_after", resident_gigabytes()},
+      {"peak_resident_gb", peak_resident_gigabytes()}};
 }
 
 void Trainer::open_folder(Terminal terminal) {

@@ -9,39 +9,15 @@
 #include <gtest/gtest.h>
 #include <opencv2/core.hpp>
 
-#include "augment/rng.h"
+#include "tests/augment/images.h"
 
 namespace umbra::test {
 namespace {
 
 using namespace augment;
-using Values = std::vector<int>;
 
 constexpr Interpolation kInterpolations[] = {Interpolation::kBilinear, Interpolation::kBicubic};
 const cv::Scalar kFill(1, 2, 3);
-
-cv::Mat grey(int width, int height, const Values& values) {
-  cv::Mat image(height, width, CV_8UC1);
-  std::copy(values.begin(), values.end(), image.data);
-  return image;
-}
-
-cv::Mat noise(int width, int height, int channels) {
-  cv::Mat image(height, width, CV_8UC(channels));
-  Rng rng({static_cast<uint64_t>(width * height)});
-  std::generate_n(image.data, image.total() * image.elemSize(),
-                  [&] { return static_cast<uint8_t>(rng.below(256)); });
-  return image;
-}
-
-Values values(const cv::Mat& image) {
-  const cv::Mat rows = image.clone();
-  return {rows.data, rows.data + rows.total() * rows.elemSize()};
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && values(a) == values(b);
-}
 
 const std::vector<AffineMatrix>& matrices() {
   static const std::vector<AffineMatrix> kMatrices = {

@@ -3,34 +3,12 @@
 #include <gtest/gtest.h>
 #include <opencv2/core.hpp>
 
-namespace umbra::augment {
+#include "tests/augment/images.h"
+
+namespace umbra::test {
 namespace {
 
-using Values = std::vector<int>;
-
-cv::Mat grey(int width, int height, const Values& values) {
-  cv::Mat image(height, width, CV_8UC1);
-  for (size_t i = 0; i < values.size(); ++i) image.data[i] = static_cast<uint8_t>(values[i]);
-  return image;
-}
-
-cv::Mat noise(int width, int height, int channels, uint64_t seed = 0) {
-  cv::Mat image(height, width, CV_8UC(channels));
-  Rng rng({seed});
-  for (size_t i = 0; i < image.total() * image.elemSize(); ++i) {
-    image.data[i] = static_cast<uint8_t>(rng.below(256));
-  }
-  return image;
-}
-
-Values values(const cv::Mat& image) {
-  const cv::Mat rows = image.clone();
-  return {rows.data, rows.data + rows.total() * rows.elemSize()};
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && values(a) == values(b);
-}
+using namespace augment;
 
 TEST(Crop, IsThePartInsideTheBox) {
   const cv::Mat image = grey(4, 3, {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23});
@@ -126,4 +104,4 @@ TEST(DrawResizedCrop, FallsBackToTheLargestCentralCrop) {
 }
 
 }  // namespace
-}  // namespace umbra::augment
+}  // namespace umbra::test

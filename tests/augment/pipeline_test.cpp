@@ -8,24 +8,13 @@
 
 #include "augment/erase.h"
 #include "augment/geometry.h"
+#include "tests/augment/images.h"
 
-namespace umbra::augment {
+namespace umbra::test {
 namespace {
 
+using namespace augment;
 using ::testing::ElementsAre;
-
-cv::Mat noise(int width, int height, int channels, uint64_t seed = 0) {
-  cv::Mat image(height, width, CV_8UC(channels));
-  Rng rng({seed});
-  for (size_t i = 0; i < image.total() * image.elemSize(); ++i) {
-    image.data[i] = static_cast<uint8_t>(rng.below(256));
-  }
-  return image;
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && cv::norm(a, b, cv::NORM_INF) == 0;
-}
 
 AugmentOptions small_options(const std::string& crop_name) {
   AugmentOptions options;
@@ -347,4 +336,4 @@ TEST(Erase, NoiseIsNormalAndDependsOnTheSeedOnly) {
 }
 
 }  // namespace
-}  // namespace umbra::augment
+}  // namespace umbra::test

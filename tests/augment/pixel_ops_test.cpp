@@ -11,43 +11,15 @@
 #include <gtest/gtest.h>
 #include <opencv2/core.hpp>
 
-#include "augment/rng.h"
+#include "tests/augment/images.h"
 
 namespace umbra::test {
 namespace {
 
 using namespace augment;
-using Values = std::vector<int>;
-
-cv::Mat image_of(int width, int height, int channels, const Values& values) {
-  cv::Mat image(height, width, CV_8UC(channels));
-  std::copy(values.begin(), values.end(), image.data);
-  return image;
-}
-
-cv::Mat grey(int width, int height, const Values& values) {
-  return image_of(width, height, 1, values);
-}
 
 cv::Mat flat(const cv::Scalar& colour, int width = 7, int height = 5) {
   return {height, width, CV_8UC3, colour};
-}
-
-cv::Mat noise(int width, int height, int channels) {
-  cv::Mat image(height, width, CV_8UC(channels));
-  Rng rng({static_cast<uint64_t>(width * height)});
-  std::generate_n(image.data, image.total() * image.elemSize(),
-                  [&] { return static_cast<uint8_t>(rng.below(256)); });
-  return image;
-}
-
-Values values(const cv::Mat& image) {
-  const cv::Mat rows = image.clone();
-  return {rows.data, rows.data + rows.total() * rows.elemSize()};
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && values(a) == values(b);
 }
 
 // Every operation at arguments that change something.

@@ -9,24 +9,18 @@
 
 #include "augment/resize_kernels.h"
 #include "augment/rng.h"
+#include "tests/augment/images.h"
 
 namespace umbra::test {
 namespace {
 
 using augment::Interpolation;
 using augment::resize;
-using Values = std::vector<int>;
 
 constexpr Interpolation kInterpolations[] = {Interpolation::kBilinear, Interpolation::kBicubic};
 
-cv::Mat grey(int width, int height, const Values& values) {
-  cv::Mat image(height, width, CV_8UC1);
-  std::copy(values.begin(), values.end(), image.data);
-  return image;
-}
-
 // Only black and white, so that sums reach as far as they can.
-cv::Mat noise(int width, int height, int channels) {
+cv::Mat black_and_white(int width, int height, int channels) {
   cv::Mat image(height, width, CV_8UC(channels));
   augment::Rng rng({static_cast<uint64_t>(width * height)});
   std::generate_n(image.data, image.total() * channels,
@@ -34,17 +28,8 @@ cv::Mat noise(int width, int height, int channels) {
   return image;
 }
 
-Values values(const cv::Mat& image) {
-  const cv::Mat rows = image.clone();
-  return {rows.data, rows.data + rows.total() * rows.elemSize()};
-}
-
-bool equal(const cv::Mat& a, const cv::Mat& b) {
-  return a.type() == b.type() && a.size() == b.size() && values(a) == values(b);
-}
-
 TEST(Resize, ToTheSameSizeSharesThePixels) {
-  const cv::Mat image = noise(5, 4, 3);
+  const cv::Mat image = black_and_white(5, 4, 3);
   EXPECT_EQ(resize(image, 5, 4, Interpolation::kBicubic).data, image.data);
 }
 
@@ -65,7 +50,7 @@ TEST(Resize, BicubicOvershootsAndIsClipped) {
 }
 
 TEST(Resize, IsTheHorizontalPassAndThenTheVertical) {
-  const cv::Mat image = noise(40, 30, 3);
+  const cv::Mat image = black_and_white(40, 30, 3);
   for (const Interpolation interpolation : kInterpolations) {
     const cv::Mat rows = resize(image, 17, 30, interpolation);
     EXPECT_TRUE(equal(resize(image, 17, 50, interpolation), resize(rows, 17, 50, interpolation)));
@@ -73,7 +58,7 @@ TEST(Resize, IsTheHorizontalPassAndThenTheVertical) {
 }
 
 TEST(Resize, TreatsRowsAndColumnsAlike) {
-  const cv::Mat image = noise(21, 1, 3);
+  const cv::Mat image = black_and_white(21, 1, 3);
   for (const Interpolation interpolation : kInterpolations) {
     for (const int size : {8, 50}) {
       const cv::Mat wide = resize(image, size, 1, interpolation);
@@ -95,7 +80,7 @@ TEST(Resize, KeepsAConstantImage) {
 }
 
 TEST(Resize, TreatsChannelsAlike) {
-  const cv::Mat image = noise(20, 15, 3);
+  const cv::Mat image = black_and_white(20, 15, 3);
   std::vector<cv::Mat> channels;
   cv::split(image, channels);
   for (cv::Mat& channel : channels) channel = resize(channel, 9, 33, Interpolation::kBicubic);
@@ -105,7 +90,7 @@ TEST(Resize, TreatsChannelsAlike) {
 }
 
 TEST(Resize, OfACropSeesNothingOutside) {
-  const cv::Mat image = noise(40, 30, 3);
+  const cv::Mat image = black_and_white(40, 30, 3);
   const cv::Mat part = image(cv::Rect(11, 7, 19, 17));
   for (const auto& [width, height] : {std::pair{6, 6}, {19, 30}, {40, 17}}) {
     EXPECT_TRUE(equal(resize(part, width, height, Interpolation::kBicubic),
@@ -117,11 +102,11 @@ TEST(Resize, RefusesWhatItCannotResize) {
   const auto to = [](const cv::Mat& image, int width, int height) {
     return resize(image, width, height, Interpolation::kBilinear);
   };
-  const cv::Mat image = noise(3, 3, 3);
+  const cv::Mat image = black_and_white(3, 3, 3);
   EXPECT_THROW(to(image, 0, 2), std::invalid_argument);
   EXPECT_THROW(to(image, 2, -1), std::invalid_argument);
   EXPECT_THROW(to(cv::Mat(), 2, 2), std::invalid_argument);
-  EXPECT_THROW(to(noise(3, 3, 2), 2, 2), std::invalid_argument);
+  EXPECT_THROW(to(black_and_white(3, 3, 2), 2, 2), std::invalid_argument);
   EXPECT_THROW(to(cv::Mat(3, 3, CV_16UC1), 2, 2), std::invalid_argument);
 }
 
@@ -143,7 +128,7 @@ TEST(ResizeKernels, GiveTheSameBytes) {
                         {3000, 2, 2, 3},
                         {2, 3000, 3, 2}}) {
     for (const int channels : {1, 3}) {
-      const cv::Mat image = noise(c.width, c.height, channels);
+      const cv::Mat image = black_and_white(c.width, c.height, channels);
       for (const Interpolation interpolation : kInterpolations) {
         const auto run = [&](const augment::ResizeKernel& kernel) {
           return resize(image, c.to_width, c.to_height, interpolation, kernel);

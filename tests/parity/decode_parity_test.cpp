@@ -2,6 +2,7 @@
 #include <opencv2/core.hpp>
 
 #include "augment/image.h"
+#include "tests/parity/images.h"
 #include "tests/parity/truth.h"
 
 namespace umbra::test {
@@ -9,11 +10,6 @@ namespace {
 
 std::span<const uint8_t> bytes_of(const torch::Tensor& file) {
   return {file.data_ptr<uint8_t>(), static_cast<size_t>(file.numel())};
-}
-
-cv::Mat to_image(const torch::Tensor& pixels) {  // [H, W, C] uint8, shared
-  return {static_cast<int>(pixels.size(0)), static_cast<int>(pixels.size(1)),
-          CV_8UC(static_cast<int>(pixels.size(2))), pixels.data_ptr()};
 }
 
 void expect_equal(const cv::Mat& actual, const cv::Mat& expected) {

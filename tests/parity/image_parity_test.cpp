@@ -3,23 +3,11 @@
 
 #include "augment/mix.h"
 #include "augment/pipeline.h"
+#include "tests/parity/images.h"
 #include "tests/parity/truth.h"
 
 namespace umbra::test {
 namespace {
-
-cv::Mat to_image(const torch::Tensor& pixels) {  // [H, W, C] uint8
-  const torch::Tensor rows = pixels.contiguous();
-  return cv::Mat(static_cast<int>(rows.size(0)), static_cast<int>(rows.size(1)),
-                 CV_8UC(static_cast<int>(rows.size(2))), rows.data_ptr())
-      .clone();
-}
-
-torch::Tensor to_tensor(const cv::Mat& image) {
-  const cv::Mat rows = image.isContinuous() ? image : image.clone();
-  return torch::from_blob(rows.data, {rows.rows, rows.cols, rows.channels()}, torch::kUInt8)
-      .clone();
-}
 
 TEST(ImageParity, EvaluationViewIsTimms) {
   const TensorMap expected = truth("images");

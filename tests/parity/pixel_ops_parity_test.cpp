@@ -6,6 +6,7 @@
 
 #include "augment/affine.h"
 #include "augment/pixel_ops.h"
+#include "tests/parity/images.h"
 #include "tests/parity/truth.h"
 
 namespace umbra::test {
@@ -20,15 +21,6 @@ struct Case {
   Interpolation interpolation;
   cv::Scalar fill;
 };
-
-cv::Mat to_image(const torch::Tensor& pixels) {  // [H, W, C] uint8, shared
-  return {static_cast<int>(pixels.size(0)), static_cast<int>(pixels.size(1)),
-          CV_8UC(static_cast<int>(pixels.size(2))), pixels.data_ptr()};
-}
-
-torch::Tensor to_tensor(const cv::Mat& image) {  // [H, W, C], shared
-  return torch::from_blob(image.data, {image.rows, image.cols, image.channels()}, torch::kUInt8);
-}
 
 cv::Mat blend_with_mirrored(const cv::Mat& image, double alpha) {
   cv::Mat mirrored;

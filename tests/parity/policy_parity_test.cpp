@@ -5,6 +5,7 @@
 
 #include "augment/policy.h"
 #include "augment/policy_plan.h"
+#include "tests/parity/images.h"
 #include "tests/parity/truth.h"
 
 namespace umbra::test {
@@ -25,17 +26,9 @@ json cases_of(const std::string& subject) {
   return cases;
 }
 
-cv::Mat to_image(const torch::Tensor& pixels) {  // [H, W, C] uint8, shared
-  return {static_cast<int>(pixels.size(0)), static_cast<int>(pixels.size(1)),
-          CV_8UC(static_cast<int>(pixels.size(2))), pixels.data_ptr()};
-}
-
 // How many bytes of the image differ.
 int64_t differences(const cv::Mat& image, const torch::Tensor& expected) {
-  const cv::Mat rows = image.isContinuous() ? image : image.clone();
-  const torch::Tensor actual =
-      torch::from_blob(rows.data, {rows.rows, rows.cols, rows.channels()}, torch::kUInt8);
-  return (actual != expected).sum().item<int64_t>();
+  return (to_tensor(image) != expected).sum().item<int64_t>();
 }
 
 // Of what `change` makes of every picture, against the tensors "prefix/0", "prefix/1", ...

@@ -1,18 +1,10 @@
 // Every byte of a resized image against Pillow.
 #include "augment/resize_kernels.h"
+#include "tests/parity/images.h"
 #include "tests/parity/truth.h"
 
 namespace umbra::test {
 namespace {
-
-cv::Mat to_image(const torch::Tensor& pixels) {  // [H, W, C] uint8, shared
-  return {static_cast<int>(pixels.size(0)), static_cast<int>(pixels.size(1)),
-          CV_8UC(static_cast<int>(pixels.size(2))), pixels.data_ptr()};
-}
-
-torch::Tensor to_tensor(const cv::Mat& image) {  // [H, W, C], shared
-  return torch::from_blob(image.data, {image.rows, image.cols, image.channels()}, torch::kUInt8);
-}
 
 TEST(ResizeParity, EveryByteIsPillows) {
   const TensorMap tensors = truth("resize");

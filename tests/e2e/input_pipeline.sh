@@ -49,6 +49,12 @@ expect 0 '"images_per_second"' "$umbra" bench input --images "$work/set" --image
   --samples 64 --json
 expect 2 "no pictures" "$umbra" bench input --images "$work/cifar"
 
+# Names need not be UTF-8.
+for part in train test; do mv "$work/set/$part/cat" "$work/set/$part/"$'caf\xe9'; done
+expect 0 "" "${train[@]}" --out "$work/latin1"
+expect 0 "top-1" "$umbra" eval "$work/latin1"
+for part in train test; do mv "$work/set/$part/"$'caf\xe9' "$work/set/$part/cat"; done
+
 # One broken image in each part: an error that names it, or skipped, named and counted.
 expect 0 "" "${train[@]}" --out "$work/sound"
 echo "no image" >"$work/set/train/cat/broken.png"

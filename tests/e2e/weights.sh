@@ -21,7 +21,7 @@ expect 0 "8 tensors" "${run[@]}" --model wrn_16_1 --out "$work/a.safetensors" --
 expect 0 "logits" "$umbra" inspect "$work/a.safetensors"
 expect 0 "[1, 7]" "$umbra" inspect "$work/a.safetensors"
 expect 2 "--model NAME" "${run[@]}" --out "$work/b.safetensors"
-expect 1 "no such run folder" "$umbra" inspect "$work/none.safetensors"
+expect 2 "no such run folder" "$umbra" inspect "$work/none.safetensors"
 expect 1 "there is no tensor 'input'" "$umbra" forward --model resnet8 --input "$work/a.safetensors" \
   --out "$work/b.safetensors"
 
@@ -85,6 +85,7 @@ cp -r "$work/cifar" "$work/other"
 expect 0 "best top-1" "${probe[@]}" --data "$work/other" --quiet
 [ "$(ls "$work/probes" | wc -l)" -eq 2 ] || { echo "FAILED: not one probe for each data set"; failures=$((failures + 1)); }
 expect 2 "optim.lr: 0.05 -> 0.5" "${probe[@]}" --data "$work/cifar" --set optim.lr=0.5
+expect 2 "train.duration" "$umbra" probe "$work/run" --out "$work/probes" --data "$work/cifar"
 expect 2 "bare weight file" "$umbra" probe "$work/w.safetensors" --data "$work/cifar"
 
 # A network agrees with itself.

@@ -5,7 +5,7 @@
 #include <torch/script.h>
 
 #include "tests/support.h"
-#include "train/distill/teacher.h"
+#include "train/distill/frozen_network.h"
 #include "train/error.h"
 
 namespace umbra {
@@ -46,7 +46,7 @@ TEST(ScriptModel, ServesAsAFrozenTeacher) {
   const InputForm form{{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, 8};
   const std::string path =
       save_script(folder, "return (x.mean([2, 3]) @ self.weight, int(self.training))");
-  Teacher teacher("t", open_torchscript(path, 3, 8), form, form, torch::kCPU);
+  FrozenNetwork teacher("t", open_torchscript(path, 3, 8), form, form, torch::kCPU);
   const torch::Tensor logits = teacher.forward(torch::randn({2, 3, 16, 16})).logits;
   EXPECT_EQ(logits.sizes(), torch::IntArrayRef({2, 5}));
   EXPECT_FALSE(logits.requires_grad());

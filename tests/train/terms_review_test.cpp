@@ -399,7 +399,7 @@ TEST_P(SskdTask, TeachesTheStudentWithTheTeachersHeadFrozen) {
       objective->compute(views_batch(), pair.student->forward(pair.images), teachers);
   std::vector<std::string> names;
   for (const LossTerm& term : first.terms) names.push_back(term.name);
-  EXPECT_THAT(names, ElementsAre("task", "kd", "transform", "pretext"));
+  EXPECT_THAT(names, ElementsAre("task", "normal_kd", "transform_kd", "pretext"));
 
   const std::vector<double> losses = descend(*pair.student, *objective->module(), 8, 0.02, [&] {
     return objective->compute(views_batch(), pair.student->forward(pair.images), teachers).total;

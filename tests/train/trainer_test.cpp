@@ -439,6 +439,42 @@ TEST_F(TrainerTest, BranchOnATransformerTeacherIsRefused) {
   }
 }
 
+TEST_F(TrainerTest, AResumedRunKeepsItsTeacherAndItsData) {
+  train_teacher();
+  TensorMap teacher = weights("teacher");
+  const std::string file = (folder_ / "teacher.safetensors").string();
+  write_safetensors(file, teacher);
+  const std::vector<std::string> overrides = {"distill.preset=shake-paper", "teacher.path=" + file,
+                                              "teacher.model=resnet8", "checkpoint.every=10 steps",
+                                              "checkpoint.keep=10"};
+  train("run", overrides);
+  const auto error_of_resuming = [&]() -> std::string {
+    try {
+      train("run", overrides, "step-00000020");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "(no error)";
+  };
+  TensorMap other = teacher;
+  other.at("fc.bias") = teacher.at("fc.bias") + 1.0;
+  write_safetensors(file, other);
+  EXPECT_THAT(error_of_resuming(), HasSubstr("has other weights"));
+  write_safetensors(file, teacher);
+  test::write_toy_idx(folder_ / "data", 352, 80, 4, 16);
+  EXPECT_THAT(error_of_resuming(), HasSubstr("320 images then, 352 now"));
+  test::write_toy_idx(folder_ / "data", 320, 80, 4, 16);
+  EXPECT_EQ(error_of_resuming(), "(no error)");
+}
+
+TEST_F(TrainerTest, ABestCheckpointThatIsGoneIsNotTheBest) {
+  const std::vector<std::string> overrides = {"checkpoint.every=10 steps", "checkpoint.keep=10"};
+  train("run", overrides);
+  std::filesystem::remove_all(run("run").checkpoints().path(20));
+  EXPECT_EQ(train("run", overrides, "step-00000030")["best"]["step"], 40);
+  EXPECT_EQ(run("run").checkpoints().resolve("best"), run("run").checkpoints().path(40));
+}
+
 TEST_F(TrainerTest, DamagedCheckpointNamesTheNextIntactOne) {
   train("run", {"checkpoint.every=10 steps", "checkpoint.keep=10"});
   std::filesystem::remove(folder_ / "run/summary.json");

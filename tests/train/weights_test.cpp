@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/data_support.h"
 #include "tests/support.h"
 #include "train/error.h"
+#include "train/loop/run_folder.h"
 #include "train/weights/key_maps.h"
 
 namespace umbra {
@@ -113,6 +115,16 @@ TEST(LoadWeights, TakesAPlainModelIntoALargerDistilledOne) {
   EXPECT_THAT(load.resized, ElementsAre("pos_embed"));
   for (const char* name : {"dist_token", "head.weight", "head_dist.weight"}) {
     EXPECT_THAT(load.fresh, Contains(name));
+  }
+}
+
+TEST(OpenBareModel, ADistilledTransformerAnswersByTheMeanOfItsHeads) {
+  const test::TemporaryFolder folder;
+  const std::string path = (folder / "w.safetensors").string();
+  for (const bool distilled : {false, true}) {
+    const ModelOptions options = small_vit(16, 5, distilled);
+    write_safetensors(path, state_of(create_model(options)->module()));
+    EXPECT_EQ(open_bare_model(path, options, {{0.5}, {0.5}, 16}).answers_by_mean, distilled);
   }
 }
 

@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <torch/version.h>
 
 #include "train/cli/bench.h"
@@ -16,16 +17,43 @@ struct RunBench {
   bool json = false;
 };
 
+nlohmann::json result_of(const Trainer& trainer, const Speed& speed, int64_t steps) {
+  const Config& config = trainer.config();
+  const Parts& parts = trainer.parts();
+  std::vector<std::string> teachers;
+  for (const RunTeacher& teacher : parts.teachers) teachers.push_back(teacher.name);
+  const double seconds_per_step = speed.seconds / static_cast<double>(steps);
+  return {{"model", config.model.name},
+          {"objective", describe(config.distill)},
+          {"teachers", teachers},
+          {"image_size", config.augment.image_size},
+          {"batch_size", config.train.batch_size},
+          {"accum_steps", config.train.accum_steps},
+          {"precision", config.run.precision},
+          {"device", describe(parts.device)},
+          {"threads", at::get_num_threads()},
+          {"workers", config.data.workers},
+          {"steps", steps},
+          {"seconds", speed.seconds},
+          {"total_steps", parts.training_steps()},
+          {"total_hours", seconds_per_step * static_cast<double>(parts.training_steps()) / 3600.0},
+          {"images_per_second", static_cast<double>(config.train.batch_size) / seconds_per_step},
+          {"data_share", speed.data_share},
+          {"resident_gb_before", speed.resident_gb_before},
+          {"resident_gb_after", speed.resident_gb_after},
+          {"peak_resident_gb", speed.peak_resident_gb},
+          {"torch", TORCH_VERSION},
+          {"processor", cpu_name()}};
+}
+
 void bench_run(const RunBench& arguments) {
   Trainer trainer(load_config(arguments.config, arguments.overrides), RunFolder({}), std::nullopt);
-  nlohmann::json result = trainer.measure(arguments.warm_up, arguments.steps);
-  result["torch"] = TORCH_VERSION;
-  result["processor"] = cpu_name();
+  const Speed speed = trainer.measure(arguments.warm_up, arguments.steps);
+  const nlohmann::json result = result_of(trainer, speed, arguments.steps);
   if (arguments.json) {
-    fmt::print("{}\n", result.dump());
+    fmt::print("{}\n", json_text(result));
     return;
   }
-  const auto number = [&](const char* key) { return result[key].get<double>(); };
   fmt::print("training of {} ({}), {} px, batch {}, {}, {} thread(s) and {} worker(s), on {}\n",
              result["model"].get<std::string>(), result["objective"].get<std::string>(),
              result["image_size"].get<int64_t>(), result["batch_size"].get<int64_t>(),
@@ -37,9 +65,9 @@ void bench_run(const RunBench& arguments) {
       "-> {:.2f} GB, at most {:.2f}\n"
       "at this rate the {} steps of the training take {:.2f} hours; evaluation and fits come on "
       "top\n",
-      number("images_per_second"), arguments.steps, 100.0 * number("data_share"),
-      number("resident_gb_before"), number("resident_gb_after"), number("peak_resident_gb"),
-      result["total_steps"].get<int64_t>(), number("total_hours"));
+      result["images_per_second"].get<double>(), arguments.steps, 100.0 * speed.data_share,
+      speed.resident_gb_before, speed.resident_gb_after, speed.peak_resident_gb,
+      result["total_steps"].get<int64_t>(), result["total_hours"].get<double>());
 }
 
 }  // namespace

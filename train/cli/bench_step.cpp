@@ -9,8 +9,8 @@
 #include "train/cli/op_times.h"
 #include "train/cli/shared.h"
 #include "train/config/load.h"
+#include "train/distill/frozen_network.h"
 #include "train/distill/losses.h"
-#include "train/distill/teacher.h"
 #include "train/loop/precision.h"
 #include "train/machine.h"
 #include "train/macs.h"
@@ -189,7 +189,7 @@ void bench_teacher(const StepBench& arguments) {
   Bench bench(arguments);
   const augment::AugmentOptions& view = bench.config.augment;
   const InputForm form{view.mean, view.std, view.image_size};
-  Teacher teacher(bench.config.model.name, std::move(bench.model), form, form, bench.device);
+  FrozenNetwork teacher(bench.config.model.name, std::move(bench.model), form, form, bench.device);
   const auto forward = [&] {
     const AutocastGuard autocast(bench.device, bench.precision);
     teacher.forward(bench.images);

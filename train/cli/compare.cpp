@@ -6,7 +6,6 @@
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 #include "train/report/heat_map.h"
-#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -20,12 +19,12 @@ struct CompareArguments {
   bool json = false, weights_only = false;
 };
 
-// NAME=FILE; a run may have such a name, too.
+// MODEL=FILE; a run may have such a name, too.
 bool names_a_file(const std::string& text) {
   return text.find('=') != std::string::npos && !std::filesystem::exists(text);
 }
 
-// A network that was named on the command line: a run, a checkpoint, or NAME=FILE.
+// A network that was named on the command line: a run, a checkpoint, or MODEL=FILE.
 SavedModel open_network(const std::string& text, const CompareArguments& arguments) {
   if (!names_a_file(text)) {
     if (is_run_path(text)) {
@@ -36,14 +35,13 @@ SavedModel open_network(const std::string& text, const CompareArguments& argumen
   }
   const size_t equals = text.find('=');
   const std::string name = text.substr(0, equals), path = text.substr(equals + 1);
+  if (is_run_path(path)) {
+    throw ConfigError(fmt::format("{0}: a run brings its own model: say {1} alone", text, path));
+  }
   ModelOptions options = named_model(name);
   options.in_chans = 3;
   const PublishedInput input = published_input(name);
-  SavedModel saved;
-  saved.model = open_model_file(path, options);
-  saved.input = {input.mean, input.std, input.image_size};
-  saved.description = path;
-  return saved;
+  return open_bare_model(path, options, {input.mean, input.std, input.image_size});
 }
 
 // What a pair has in common.
@@ -81,7 +79,7 @@ void require_fit(const SavedModel& saved, const Dataset& set) {
 }
 
 // Runs all networks over the images.
-void compare_logits(Teacher& teacher, std::vector<std::unique_ptr<Teacher>>& students,
+void compare_logits(FrozenNetwork& teacher, std::vector<std::unique_ptr<FrozenNetwork>>& students,
                     std::vector<Comparison>& comparisons, Loader& loader,
                     const augment::Normalizer& normalize) {
   loader.seek(0, 0);
@@ -159,6 +157,34 @@ void save_heat_maps(const std::vector<Comparison>& comparisons,
   write_file_synced(arguments.out, std::span(&bytes, 1));
 }
 
+// Adds to the comparisons what the networks say of the images, and returns the classes' names.
+std::vector<std::string> compare_on_images(SavedModel teacher, std::vector<SavedModel> students,
+                                           std::vector<Comparison>& comparisons,
+                                           const CompareArguments& arguments) {
+  LoadedConfig loaded = data_config(arguments);
+  const Config& config = loaded.config;
+  const torch::Device device = choose_device(config.run.device);
+  if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
+  const Sets sets = open_sets(config, loaded.sources);
+  const auto& set = arguments.split == "train" ? sets.train : sets.evaluation();
+  if (!set) throw ConfigError("the data set has no test part: take --split train");
+  check_against_data(loaded.config, loaded.sources, set->num_classes(), set->channels());
+  require_fit(teacher, *set);
+  for (const SavedModel& student : students) require_fit(student, *set);
+  const InputForm view{config.augment.mean, config.augment.std, config.augment.image_size};
+  const auto frozen = [&](SavedModel& saved) {
+    return std::make_unique<FrozenNetwork>(saved.description, std::move(saved.model), saved.input,
+                                           view, device, saved.answers_by_mean);
+  };
+  const auto first = frozen(teacher);
+  std::vector<std::unique_ptr<FrozenNetwork>> others;
+  for (SavedModel& student : students) others.push_back(frozen(student));
+  Loader loader(set, config.augment, loader_options(config, device, /*train=*/false));
+  const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
+  compare_logits(*first, others, comparisons, loader, normalize);
+  return set->class_names();
+}
+
 void compare(const CompareArguments& arguments) {
   const torch::NoGradGuard no_grad;
   if (!arguments.out.empty()) refuse_existing(arguments.out);
@@ -183,36 +209,16 @@ void compare(const CompareArguments& arguments) {
                            {}});
   }
   std::vector<std::string> classes = teacher.class_names;
+  const std::string description = teacher.description;
   if (!arguments.weights_only) {
-    LoadedConfig loaded = data_config(arguments);
-    const Config& config = loaded.config;
-    const torch::Device device = choose_device(config.run.device);
-    if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
-    const Sets sets = open_sets(config, loaded.sources);
-    const auto& set = arguments.split == "train" ? sets.train : sets.evaluation();
-    if (!set) throw ConfigError("the data set has no test part: take --split train");
-    check_against_data(loaded.config, loaded.sources, set->num_classes(), set->channels());
-    require_fit(teacher, *set);
-    for (const SavedModel& student : students) require_fit(student, *set);
-    classes = set->class_names();
-    const InputForm view{config.augment.mean, config.augment.std, config.augment.image_size};
-    const auto prepared = [&](SavedModel& saved) {
-      return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, view,
-                                       device, saved.answers_by_mean);
-    };
-    const auto first = prepared(teacher);
-    std::vector<std::unique_ptr<Teacher>> others;
-    for (SavedModel& student : students) others.push_back(prepared(student));
-    Loader loader(set, config.augment, loader_options(config, device, /*train=*/false));
-    const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
-    compare_logits(*first, others, comparisons, loader, normalize);
+    classes = compare_on_images(std::move(teacher), std::move(students), comparisons, arguments);
   }
   if (arguments.json) {
     Json rows = Json::array();
     for (const Comparison& c : comparisons) rows.push_back(to_json(c, classes));
-    print_json({{"teacher", teacher.description}, {"students", rows}});
+    print_json({{"teacher", description}, {"students", rows}});
   } else {
-    fmt::print("teacher {}\n", teacher.description);
+    fmt::print("teacher {}\n", description);
     for (const Comparison& c : comparisons) print(c, classes);
   }
   if (arguments.out.empty()) return;
@@ -226,7 +232,7 @@ void add_compare_command(CLI::App& app) {
   auto arguments = std::make_shared<CompareArguments>();
   CLI::App* command = app.add_subcommand(
       "compare", "How much students resemble a teacher: classifier correlations, agreement, KL");
-  command->add_option("teacher", arguments->teacher, "Run, checkpoint, or NAME=FILE")->required();
+  command->add_option("teacher", arguments->teacher, "Run, checkpoint, or MODEL=FILE")->required();
   command->add_option("students", arguments->students, "The same, one or more")->required();
   const auto is_png = [](const std::string& path) {
     return path.ends_with(".png") ? std::string() : path + " does not end in .png";

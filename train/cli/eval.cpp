@@ -114,8 +114,8 @@ void eval(const EvalArguments& arguments) {
   }
   nlohmann::json rows = nlohmann::json::array();
   if (!arguments.json) {
-    fmt::print("{} images of {}, {} on {}\n", dataset->size(), config.data.path,
-               precision_name(precision), device.str());
+    fmt::print("{} images of {}, {} on {}\n{}\n", dataset->size(), config.data.path,
+               precision_name(precision), device.str(), view_text(config.augment));
     fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5",
                "loss", "ECE");
   }
@@ -162,7 +162,7 @@ void add_eval_command(CLI::App& app) {
                       "Model (of a weight file) and data; default: the run's own config");
   command->add_option("--model", arguments->model,
                       "Of a weight file, in place of a config: the model's name; the view is as it "
-                      "was published");
+                      "was published, unless --set augment.mean=[...] and so on say otherwise");
   add_overrides(*command, arguments->overrides);
   command->add_option("--checkpoint", arguments->checkpoint, "best, last or a name")
       ->capture_default_str();

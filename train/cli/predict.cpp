@@ -10,7 +10,6 @@
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
-#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -69,9 +68,10 @@ Classifier open_file(const PredictArguments& arguments) {
   classifier.view.eval_interpolation = input.interpolation;
   classifier.view.mean = input.mean;
   classifier.view.std = input.std;
-  options.vit.img_size = classifier.view.image_size;
-  classifier.model = open_model_file(arguments.path, options);
-  classifier.answers_by_mean = options.is_vit() && options.vit.distilled;
+  SavedModel saved =
+      open_bare_model(arguments.path, options, {input.mean, input.std, classifier.view.image_size});
+  classifier.model = std::move(saved.model);
+  classifier.answers_by_mean = saved.answers_by_mean;
   const int64_t count = classifier.model->options().num_classes;
   if (count == 1000) classifier.class_names = read_class_names("imagenet");
   return classifier;
@@ -192,10 +192,7 @@ void predict(const PredictArguments& arguments) {
                 options);
   const augment::Normalizer normalize(classifier.view.mean, classifier.view.std, device);
   if (!arguments.json) {
-    fmt::print("{} pixels, {:.4g} of the image, {}, mean {}, std {}; {}\n",
-               classifier.view.image_size, classifier.view.crop_pct,
-               classifier.view.eval_interpolation, fmt::join(classifier.view.mean, " "),
-               fmt::join(classifier.view.std, " "),
+    fmt::print("{}; {}\n", view_text(classifier.view),
                classifier.answers_by_mean ? "mean of all heads" : "class head");
   }
   Json rows = Json::array();

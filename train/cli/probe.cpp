@@ -2,6 +2,7 @@
 #include "train/cli/shared.h"
 #include "train/config/dump.h"
 #include "train/files.h"
+#include "train/loop/resume.h"
 #include "train/loop/trainer.h"
 
 namespace umbra {
@@ -41,20 +42,22 @@ std::pair<std::vector<double>, std::vector<double>> channel_statistics(const Con
     sum += pixels.mean(0);
     squares += pixels.square().mean(0);
   }
-  const torch::Tensor mean = sum / batches, std = (squares / batches - mean.square()).sqrt();
+  const torch::Tensor mean = sum / batches,
+                      variance = (squares / batches - mean.square()).clamp_min(1e-8);
   const auto rounded = [](const torch::Tensor& values) {
     const torch::Tensor decimals = (values * 1e4).round() / 1e4;
     return std::vector<double>(decimals.const_data_ptr<double>(),
                                decimals.const_data_ptr<double>() + decimals.size(0));
   };
-  return {rounded(mean), rounded(std.clamp_min(1e-4))};
+  return {rounded(mean), rounded(variance.sqrt())};
 }
 
 // The run's backbone, frozen, under a new linear classifier; the protocol of SSKD's reproduction:
 // pad, crop and flip at the run's size, normalised with the statistics of the other set, SGD for
 // 120 epochs with drops at 30, 60 and 90.
 Config probe_config(const std::string& run, const ProbeArguments& arguments) {
-  const Config trained = locate(run, "best").run.config();
+  const Located best = locate(run, "best");
+  const Config trained = best.run.config();
   Config c;
   c.run = trained.run;
   c.data.path = std::filesystem::weakly_canonical(arguments.data).string();
@@ -65,7 +68,7 @@ Config probe_config(const std::string& run, const ProbeArguments& arguments) {
   c.augment.interpolation = c.augment.eval_interpolation = "bilinear";
   c.model = trained.model;
   c.model.num_classes = 0;
-  c.model.init_from = std::filesystem::weakly_canonical(run).string();
+  c.model.init_from = std::filesystem::weakly_canonical(best.checkpoint).string();
   c.model.init_strict = false;  // the run's shadow heads are left
   c.model.init_head = "new";
   c.model.freeze = "backbone";
@@ -100,16 +103,16 @@ std::string folder_name(const std::string& run, const std::string& data) {
   return name + set.filename().string();
 }
 
-// An unfinished or finished probe in the folder must be of this run, these data, these settings.
-void require_same(const RunFolder& folder, const Config& wanted, const ProbeArguments& arguments) {
-  const auto asked = [&](const std::string& key) {
-    return key == "model.init_from" || key == "data.path" ||
-           std::any_of(arguments.overrides.begin(), arguments.overrides.end(),
-                       [&](const std::string& o) { return o.starts_with(key + "="); });
-  };
+// An unfinished or finished probe in the folder must be of this run, at its best, and of these data
+// and settings, but for what was read off the data.
+void require_same(const RunFolder& folder, const Config& wanted) {
+  constexpr std::array<std::string_view, 5> kOfData = {"augment.mean", "augment.std", "data.format",
+                                                       "model.in_chans", "model.num_classes"};
   std::string changed;
   for (const auto& [key, text] : config_differences(folder.config(), wanted)) {
-    if (asked(key)) changed += "\n  " + text;
+    if (key != "data.path" && changes_no_result(key)) continue;
+    if (std::find(kOfData.begin(), kOfData.end(), key) != kOfData.end()) continue;
+    changed += "\n  " + text;
   }
   if (changed.empty()) return;
   throw ConfigError(
@@ -133,7 +136,7 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
                         arguments.overrides);
   };
   LoadedConfig loaded = parsed();
-  if (begun) require_same(folder, loaded.config, arguments);
+  if (begun) require_same(folder, loaded.config);
   if (begun && folder.finished()) {
     return nlohmann::json::parse(read_file(folder.path() / "summary.json"));
   }
@@ -153,6 +156,9 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
 }
 
 void probe_all(const ProbeArguments& arguments) {
+  if (!std::filesystem::exists(arguments.data)) {
+    throw ConfigError(fmt::format("--data {}: not there", arguments.data));
+  }
   const StopSignal stop;
   nlohmann::json rows = nlohmann::json::array();
   for (const std::string& run : arguments.runs) {

@@ -4,16 +4,14 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "augment/options.h"
 #include "train/error.h"
+#include "train/json_text.h"
 
 namespace umbra {
 
-// Names of files and classes need not be UTF-8.
-inline void print_json(const nlohmann::json& json) {
-  fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
+inline void print_json(const nlohmann::json& json) { fmt::print("{}\n", json_text(json, 1)); }
 
 // Which weights of a run: --checkpoint and --weights.
 struct RunChoice {
@@ -41,6 +39,13 @@ struct RunChoice {
  private:
   std::vector<CLI::Option*> options_;
 };
+
+// "32 pixels, 0.875 of the image, bicubic, mean 0.5, std 0.5": an evaluation view, for people.
+inline std::string view_text(const augment::AugmentOptions& view) {
+  return fmt::format("{} pixels, {:.4g} of the image, {}, mean {:.4g}, std {:.4g}", view.image_size,
+                     view.crop_pct, view.eval_interpolation, fmt::join(view.mean, " "),
+                     fmt::join(view.std, " "));
+}
 
 // --data PATH ahead of what --set says: another data set may have another layout.
 inline void prefer_data(std::vector<std::string>& overrides, const std::string& path) {

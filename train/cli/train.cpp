@@ -1,5 +1,6 @@
 #include "train/cli/commands.h"
 #include "train/error.h"
+#include "train/loop/resume.h"
 #include "train/loop/trainer.h"
 
 namespace umbra {
@@ -68,7 +69,7 @@ void add_train_command(CLI::App& app) {
       command
           ->add_option("--resume", arguments->resume,
                        "Go on with the run in the folder (or start it, if there is none yet); "
-                       "--resume=step-NNNNNNNN from that checkpoint")
+                       "--resume=step-NNNNNNNN from that checkpoint, which removes all newer ones")
           ->expected(0, 1)
           ->default_str("last");
   command->add_flag("--quiet", arguments->quiet, "Errors only");

@@ -79,7 +79,7 @@ bool is_extra_shadow(const std::string& name) {
 TensorMap weights_of(const std::string& path, const ExportArguments& arguments) {
   if (is_run_path(path)) {
     const SavedModel saved = open_run_model(path, arguments.run.checkpoint, arguments.run.weights);
-    fmt::print("{}\n", saved.description);
+    fmt::print("{}; its images: {}\n", saved.description, view_text(saved.view));
     return state_of(saved.model->module());
   }
   arguments.run.refuse_for_file(path);
@@ -155,6 +155,11 @@ void export_weights(const ExportArguments& arguments) {
     throw ConfigError(fmt::format(
         "--out {}: what is written is safetensors; call it {}", arguments.out,
         std::filesystem::path(arguments.out).replace_extension(".safetensors").string()));
+  }
+  const auto folder = std::filesystem::path(arguments.out).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+    throw ConfigError(
+        fmt::format("--out {}: there is no folder {}", arguments.out, folder.string()));
   }
   const std::string model = model_of(arguments);
   if (arguments.to == "torchvision" && model.empty()) {

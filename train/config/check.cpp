@@ -245,16 +245,24 @@ bool is_read(const std::vector<TermOptions>& terms, size_t teacher) {
   });
 }
 
+// Whether a term has gradients for the head: losses on features end before it, and without a
+// teacher (dml, one) it is the class head's labels that are learned.
+bool trains_head(const TermOptions& term, const std::string& head) {
+  const TermMethod& method = *find_term_method(term.method);
+  return method.on_logits() ? term.head == head : !method.takes_teacher && head == "class";
+}
+
 // What of the method itself, without terms, trains the class head.
 double own_weight(const DistillOptions& o) {
+  if (o.method.starts_with("deit")) return 1.0 - o.alpha;
   if (o.method == "none") return o.task_weight;
   if (o.method == "shake") return o.task_weight + o.student_mutual_weight + o.direct_weight;
-  if (o.method == "sskd") return o.task_weight + o.sskd.kd_weight + o.sskd.transform_weight;
-  return 1.0;  // deit_*: alpha shares it between the heads
+  return o.task_weight + o.sskd.kd_weight + o.sskd.transform_weight;
 }
 
 // Weights change where a term's warm-up starts and at its factor_epochs.
 void check_always_trained(const DistillOptions& o, const Checker& check) {
+  const bool deit = o.method.starts_with("deit");
   std::vector<double> changes = {0.0};
   for (const TermOptions& term : o.terms) {
     changes.insert(changes.end(), term.factor_epochs.begin(), term.factor_epochs.end());
@@ -262,13 +270,20 @@ void check_always_trained(const DistillOptions& o, const Checker& check) {
   for (const double epoch : changes) {
     const bool trained =
         own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(), [&](const auto& term) {
-          return weight_at(term, epoch) > 0.0;
+          return trains_head(term, "class") && weight_at(term, epoch) > 0.0;
         });
     check.require(trained, "distill.task_weight",
-                  "nothing trains the student's class head {}: set distill.task_weight above 0, or "
-                  "the weight of a term that is not 0 then",
-                  epoch == 0.0 ? "in the first epoch" : fmt::format("from epoch {} on", epoch));
+                  "nothing trains the student's class head {}: {}, or add a term on its logits "
+                  "(kd, dkd, dist) with a weight that is not 0 then",
+                  epoch == 0.0 ? "in the first epoch" : fmt::format("from epoch {} on", epoch),
+                  deit ? "set distill.alpha below 1" : "set distill.task_weight above 0");
   }
+  const bool shadow_trained =
+      std::any_of(o.terms.begin(), o.terms.end(),
+                  [&](const TermOptions& term) { return trains_head(term, "shadow"); });
+  check.require(!deit || o.alpha > 0.0 || shadow_trained, "distill.alpha",
+                "distill.alpha = 0 leaves the distillation head untrained: set it above 0, or "
+                "distill.preset = \"none\"");
 }
 
 void check_distill(const Config& c, const Checker& check) {
@@ -303,13 +318,16 @@ void check_distill(const Config& c, const Checker& check) {
   }
   if (o.method == "sskd") return check_sskd(c, check);
   const bool shake = o.method == "shake";
-  const bool needs_teacher = !shake || o.inherit != "none" || o.direct_weight > 0.0;
+  const bool inherits = o.shadow == "teacher" || (o.inherit != "none" && o.inherit_weight > 0.0);
+  const bool needs_teacher = !shake || inherits || o.direct_weight > 0.0;
   check.require(!needs_teacher || teachers > 0, "distill",
                 "distill.method = \"{}\" needs a [teacher] with a path", o.method);
-  check.require(
-      needs_teacher || teachers == 0 || is_read(o.terms, 0), "teacher",
-      "a teacher is given, but this objective (inherit = \"none\", direct_weight = 0) does "
-      "not use one: remove [teacher]");
+  for (size_t i = 0; i < teachers; ++i) {
+    check.require(needs_teacher || is_read(o.terms, i), item_key("teacher", i, teachers),
+                  "a teacher is given, but this objective (inherit = \"{}\" of weight {}, "
+                  "direct_weight = 0) does not use it: remove it (--set 'teacher=[]')",
+                  o.inherit, o.inherit_weight);
+  }
   check.require(shake || teachers == 1, "teacher",
                 "distill.method = \"{}\" takes one teacher, got {}; \"shake\" takes several",
                 o.method, teachers);
@@ -349,6 +367,16 @@ void check_training(const Config& c, const Checker& check) {
   check.require(
       s.name != "multistep" || !s.milestones.empty(), "schedule.name",
       "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
+  check.require(s.name == "multistep" || s.milestones.empty(), "schedule.milestones",
+                "schedule.milestones are for schedule.name = \"multistep\", and it is \"{}\": set "
+                "schedule.milestones = []",
+                s.name);
+  const auto falls = [](const Duration& a, const Duration& b) {
+    return a.unit == b.unit && a.count >= b.count;
+  };
+  check.require(
+      std::adjacent_find(s.milestones.begin(), s.milestones.end(), falls) == s.milestones.end(),
+      "schedule.milestones", "schedule.milestones must ascend, for example [150, 180, 210]");
   check.require(
       s.warmup.unit != c.train.duration.unit || s.warmup.count < c.train.duration.count ||
           s.warmup.count == 0.0,

@@ -130,6 +130,34 @@ std::string type_of(const toml::node& node) {
   return text.str();
 }
 
+// Where a key that the options do not have in this place would have a meaning; empty: nowhere.
+template <class Options>
+std::string reader_elsewhere(const std::string& key, const Options& options) {
+  if constexpr (std::is_same_v<Options, TermOptions>) {
+    std::vector<std::string> methods;
+    for (const TermMethod& method : term_methods()) {
+      if (method.reads(key)) methods.push_back(method.name);
+    }
+    if (methods.empty()) return "";
+    return fmt::format("is not read by method \"{}\": it is for {}", options.method,
+                       fmt::join(methods, ", "));
+  } else if constexpr (std::is_same_v<Options, ModelOptions>) {
+    const auto has = [&](const auto& kind) {
+      bool found = false;
+      fields([&](const char* name, auto&, const Accepts&, const char*) { found |= key == name; },
+             kind);
+      return found;
+    };
+    if (!options.is_vit() && has(options.vit)) {
+      return fmt::format("is for transformers, and {} is a CNN", options.name);
+    }
+    if (options.is_vit() && has(options.cnn)) {
+      return fmt::format("is for CNNs, and {} is a transformer", options.name);
+    }
+  }
+  return "";
+}
+
 // Reads one table's fields, checking types, ranges and that no key is unknown.
 class Reader {
  public:
@@ -214,8 +242,10 @@ class Reader {
     for (auto&& [key, node] : table) {
       const std::string name(key.str());
       if (std::find(known.begin(), known.end(), name) == known.end()) {
-        fail(key,
-             fmt::format("unknown key '{}' in [{}].{}", name, prefix, nearest_hint(name, known)));
+        const std::string reader = reader_elsewhere(name, options);
+        fail(key, reader.empty() ? fmt::format("unknown key '{}' in [{}].{}", name, prefix,
+                                               nearest_hint(name, known))
+                                 : fmt::format("{}.{} {}", prefix, name, reader));
       }
     }
     fields(

@@ -194,8 +194,10 @@ DataSplits open_dataset(const std::string& format, const std::string& path,
   try {
     // Only the tar format takes a file.
     if (!fs::is_directory(path) && !(is_tar(path) && (!reader || reader->open == open_tar))) {
-      throw Error(fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set",
-                              path, fs::exists(path) ? "not a folder" : "not there"));
+      throw Error(
+          fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set: --set "
+                      "data.path=FOLDER names yours",
+                      path, fs::exists(path) ? "not a folder" : "not there"));
     }
     return (reader ? *reader : detect(path)).open(path, read);
   } catch (const fs::filesystem_error& error) {

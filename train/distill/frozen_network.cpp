@@ -1,4 +1,4 @@
-#include "train/distill/teacher.h"
+#include "train/distill/frozen_network.h"
 
 #include <ATen/ATen.h>
 
@@ -7,8 +7,8 @@
 
 namespace umbra {
 
-Teacher::Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
-                 const InputForm& student, torch::Device device, bool answers_by_mean)
+FrozenNetwork::FrozenNetwork(std::string name, std::unique_ptr<Model> model, const InputForm& own,
+                             const InputForm& given, torch::Device device, bool answers_by_mean)
     : name_(std::move(name)),
       model_(std::move(model)),
       image_size_(own.image_size),
@@ -16,17 +16,17 @@ Teacher::Teacher(std::string name, std::unique_ptr<Model> model, const InputForm
   model_->module().to(device);
   model_->module().eval();
   for (torch::Tensor& parameter : model_->module().parameters()) parameter.requires_grad_(false);
-  if (own.mean == student.mean && own.std == student.std) return;
-  // (x * std_s + mean_s - mean_t) / std_t
+  if (own.mean == given.mean && own.std == given.std) return;
+  // (x * std_given + mean_given - mean_own) / std_own
   const auto channel = [](const std::vector<double>& values) {
     return torch::tensor(values, torch::kFloat64).view({1, -1, 1, 1});
   };
-  const torch::Tensor std_t = channel(own.std);
-  scale_ = (channel(student.std) / std_t).to(device, torch::kFloat32);
-  shift_ = ((channel(student.mean) - channel(own.mean)) / std_t).to(device, torch::kFloat32);
+  const torch::Tensor std = channel(own.std);
+  scale_ = (channel(given.std) / std).to(device, torch::kFloat32);
+  shift_ = ((channel(given.mean) - channel(own.mean)) / std).to(device, torch::kFloat32);
 }
 
-ModelOutput Teacher::forward(const torch::Tensor& images) {
+ModelOutput FrozenNetwork::forward(const torch::Tensor& images) {
   const torch::NoGradGuard no_grad;
   torch::Tensor x = scale_.defined() ? images * scale_ + shift_ : images;
   if (x.size(2) != image_size_ || x.size(3) != image_size_) {
@@ -38,7 +38,7 @@ ModelOutput Teacher::forward(const torch::Tensor& images) {
   return output;
 }
 
-std::string Teacher::digest() const {
+std::string FrozenNetwork::digest() const {
   Checksum sum;
   const auto add_tensor = [&](const torch::Tensor& tensor) {
     if (!tensor.defined()) return;

@@ -15,15 +15,15 @@ struct InputForm {
 };
 
 // A frozen network: eval mode, no gradients, its own normalisation and input size.
-class Teacher {
+class FrozenNetwork {
  public:
-  // `student` says how the images it will be given were prepared, `own` what the model was trained
-  // on. The model is moved to `device`.
+  // `own` says how the images that the model was trained on were prepared, `given` those that it
+  // will see here. The model is moved to `device`.
   // With `answers_by_mean` its logits are the mean of all its heads (DeiT), else the class head's.
-  Teacher(std::string name, std::unique_ptr<Model> model, const InputForm& own,
-          const InputForm& student, torch::Device device, bool answers_by_mean = false);
+  FrozenNetwork(std::string name, std::unique_ptr<Model> model, const InputForm& own,
+                const InputForm& given, torch::Device device, bool answers_by_mean = false);
 
-  // Images as the student sees them, [B, C, H, W] normalised and mixed. No shadow logits.
+  // Images as they are given, [B, C, H, W] normalised and mixed. No shadow logits.
   ModelOutput forward(const torch::Tensor& images);
 
   // A checksum of all that its answers come from: weights, normalisation, input size.
@@ -35,7 +35,7 @@ class Teacher {
  private:
   std::string name_;
   std::unique_ptr<Model> model_;
-  torch::Tensor scale_, shift_;  // student's normalisation to its own, [1, C, 1, 1]; or undefined
+  torch::Tensor scale_, shift_;  // the given normalisation to its own, [1, C, 1, 1]; or undefined
   int64_t image_size_;
   bool answers_by_mean_;
 };

@@ -1,6 +1,7 @@
 // The contract of a training objective.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,18 +20,13 @@ struct Batch {
   torch::Tensor images;          // [B, C, H, W] float, normalised, mixed
   torch::Tensor labels;          // [B] int64, of the images themselves
   torch::Tensor targets;         // [B] int64, or [B, num_classes] float when smoothed or mixed
-  torch::Tensor indices;         // [B] int64, positions in the training set
+  torch::Tensor indices;         // [B] int64, positions in the training set; on the CPU
   int64_t step = 0;              // of the run, from 0
   int64_t first_row = 0;         // of this part, in the batch of the step
   double epoch = 0.0;            // with its fraction
   int64_t views = 1;             // rows that belong to one sample, following each other
   torch::Tensor pretext_labels;  // [B] int64, which rotation or permutation a view shows
 };
-
-// [B] int64: of mixed images the label that counts most.
-inline torch::Tensor hard_labels(const Batch& batch) {
-  return batch.targets.dim() == 2 ? batch.targets.argmax(1) : batch.targets;
-}
 
 struct LossTerm {
   std::string name;

@@ -19,10 +19,10 @@ namespace umbra {
 //      + direct_weight         * 1/N sum_i KL(z_s  <- z_ti)
 //
 // What the student hears is averaged over the teachers (or weighted by AEKD: teacher_weights), what
-// each shadow learns is its own. With
-// the defaults this is the paper's L_S + L_T', for one teacher and for several. The z_pi are the
-// student's shadow heads (paper; a DeiT's distillation head), or, with shadow = "teacher", branches
-// on the frozen teachers' features (the public code), which this objective owns and trains.
+// each shadow learns is its own. With the defaults this is the paper's L_S + L_T', for one teacher
+// and for several. The z_pi are the student's shadow heads (paper; a DeiT's distillation head), or,
+// with shadow = "teacher", branches on the frozen teachers' features (the public code), which this
+// objective owns and trains.
 class ShakeObjective : public Objective {
  public:
   // `branches` is empty for student-side shadows, else one per teacher.

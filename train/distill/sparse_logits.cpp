@@ -10,6 +10,10 @@ constexpr int64_t kHead = 2;  // halves before the differences: largest, rest
 
 }  // namespace
 
+bool can_encode(const torch::Tensor& logits) {
+  return (logits.abs() <= kLargestHalf).all().item<bool>();
+}
+
 std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits) {
   TORCH_CHECK(logits.dim() == 2 && logits.size(1) == form.classes, "sparse logits: got ",
               logits.sizes(), ", wanted [B, ", form.classes, "]");
@@ -17,8 +21,7 @@ std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits)
               "sparse logits: ", form.top_k, " of ", form.classes, " classes");
   const torch::NoGradGuard no_grad;
   const torch::Tensor z = logits.detach().to(torch::kCPU, torch::kFloat32).contiguous();
-  TORCH_CHECK(z.abs().max().item<float>() <= kLargestHalf,
-              "sparse logits: a logit that is no number, or beyond ", kLargestHalf);
+  TORCH_CHECK(can_encode(z), "sparse logits: a logit that is no number, or beyond ", kLargestHalf);
   // Sorted whole and stably: of equal logits the first class comes first, as argmax has it.
   auto [values, classes] = z.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   const torch::Tensor largest = values.slice(1, 0, 1).to(torch::kHalf);

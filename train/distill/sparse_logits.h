@@ -23,7 +23,10 @@ struct SparseForm {
 
 constexpr int64_t kMaxSparseClasses = 65536;
 
-// logits [B, classes], of any floating type, on any device.
+// Whether all are numbers, and none larger than a half can hold.
+bool can_encode(const torch::Tensor& logits);
+
+// logits [B, classes], of any floating type, on any device; such as can be encoded.
 std::vector<uint8_t> encode(const SparseForm& form, const torch::Tensor& logits);
 
 // [B, classes] float32 on the CPU. The class of the largest logit is the one that it was; logits

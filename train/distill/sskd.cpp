@@ -87,9 +87,9 @@ Loss SskdObjective::compute(const Batch& batch, const ModelOutput& student,
   const double temperature = distill_.temperature;
   Loss loss;
   loss.add("task", distill_.task_weight, [&] { return task(z_s.normal, batch); });
-  loss.add("kd", options.kd_weight,
+  loss.add("normal_kd", options.kd_weight,
            [&] { return kl_divergence(z_s.normal, z_t.normal, temperature); });
-  loss.add("transform", options.transform_weight, [&] {
+  loss.add("transform_kd", options.transform_weight, [&] {
     return selected_kl(z_s.transformed, z_t.transformed, split_views(batch.labels).transformed,
                        options.transform_ratio, temperature);
   });

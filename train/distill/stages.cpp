@@ -42,15 +42,6 @@ torch::Tensor on_grid(const torch::Tensor& tensor, int64_t prefix_tokens) {
 
 }  // namespace
 
-void require_stages(const TermContext& context) {
-  for (const auto& [view, who] :
-       {std::pair(&context.student, "student"), std::pair(&context.teacher, "teacher")}) {
-    if (view->example.features.empty()) {
-      refuse_logits_only(*view, who, context.options.method, "compares features");
-    }
-  }
-}
-
 std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choice) {
   require_stages(context);
   const NetworkView &student = context.student, &teacher = context.teacher;

@@ -24,9 +24,6 @@ enum class StageChoice {
 // stages.
 std::vector<StagePair> stage_pairs(const TermContext& context, StageChoice choice);
 
-// Throws ConfigError for a student or a teacher that gives logits only.
-void require_stages(const TermContext& context);
-
 // A stage as a map [B, C, H, W]: the patch tokens [B, N, D] of a transformer on their grid, without
 // class and distillation tokens.
 torch::Tensor as_map(const Feature& feature);

@@ -14,6 +14,24 @@ struct Row {
 
 constexpr bool kNoTeacher = false;
 
+class Plain : public Term {
+ public:
+  explicit Plain(std::function<torch::Tensor(const TermInput&)> loss) : loss_(std::move(loss)) {}
+
+  torch::Tensor loss(const TermInput& input) override { return loss_(input); }
+
+ private:
+  std::function<torch::Tensor(const TermInput&)> loss_;
+};
+
+template <typename Has>
+void require_both(const TermContext& context, const char* wants, Has has) {
+  for (const auto& [view, who] :
+       {std::pair(&context.student, "student"), std::pair(&context.teacher, "teacher")}) {
+    if (!has(view->example)) refuse_logits_only(*view, who, context.options.method, wants);
+  }
+}
+
 TermOptions weighted(double weight, double temperature = 4.0) {
   TermOptions options;
   options.weight = weight;
@@ -136,6 +154,10 @@ std::unique_ptr<Term> make_term(const TermContext& context) {
   TORCH_CHECK(false, "unknown term ", context.options.method);
 }
 
+std::unique_ptr<Term> make_plain(std::function<torch::Tensor(const TermInput&)> loss) {
+  return std::make_unique<Plain>(std::move(loss));
+}
+
 Term::Fit fit_of(const TermOptions& options, bool trains_student) {
   return {.epochs = options.fit_epochs, .lr = options.fit_lr, .trains_student = trains_student};
 }
@@ -146,6 +168,16 @@ void refuse_logits_only(const NetworkView& view, const char* who, const std::str
       "method \"{}\" {}, and the {} {} gives logits only: take a network of `umbra models`, or a "
       "method on logits (kd, dkd, dist)",
       method, wants, who, view.model->options().name));
+}
+
+void require_stages(const TermContext& context) {
+  require_both(context, "compares features",
+               [](const ModelOutput& output) { return !output.features.empty(); });
+}
+
+void require_pooled(const TermContext& context) {
+  require_both(context, "compares pooled features",
+               [](const ModelOutput& output) { return output.pooled.defined(); });
 }
 
 void require_head(const TermContext& context) {

@@ -2,6 +2,7 @@
 // class per method, one file each in terms/.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,8 +14,8 @@
 
 namespace umbra {
 
-// What a term is computed from. The teacher's outputs carry no gradients; they are empty for
-// methods that take no teacher.
+// What a term is computed from. The teacher's outputs carry no gradients; methods that take no
+// teacher leave them alone.
 struct TermInput {
   const Batch& batch;
   const ModelOutput& student;
@@ -54,10 +55,18 @@ Term::Fit fit_of(const TermOptions& options, bool trains_student);
 // it, naming the reason and what would work.
 std::unique_ptr<Term> make_term(const TermContext& context);
 
+// A term without state: a function of the outputs.
+std::unique_ptr<Term> make_plain(std::function<torch::Tensor(const TermInput&)> loss);
+
 // Throws ConfigError for a network, the "student" or the "teacher", without what the method wants:
 // "compares features".
 [[noreturn]] void refuse_logits_only(const NetworkView& view, const char* who,
                                      const std::string& method, const char* wants);
+
+// Throws ConfigError, with advice, unless both networks give stages; unless both give the vector
+// that their class head reads.
+void require_stages(const TermContext& context);
+void require_pooled(const TermContext& context);
 
 // Throws ConfigError, with advice, where the student has no such head as the options name.
 void require_head(const TermContext& context);

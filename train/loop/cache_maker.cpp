@@ -45,7 +45,7 @@ CacheMaker::CacheMaker(LoadedConfig loaded)
   for (size_t i = 0; i < teachers_.size(); ++i) {
     if (config_.teachers[i].cache.empty()) continue;
     targets_.push_back(
-        {&teachers_[i], i, cache_subject(config_, i, teachers_[i], data_, digests), nullptr});
+        {&teachers_[i], i, cache_subject(config_, teachers_[i], data_, digests), nullptr});
   }
   if (targets_.empty()) {
     throw ConfigError(fmt::format(
@@ -131,7 +131,14 @@ void CacheMaker::write_epoch(int64_t epoch, const StopSignal& stop, RunLog& log)
     TORCH_CHECK(loader_.next(batch), "the training loader ended");
     const std::vector<torch::Tensor> answers = ask(targets_, batch, epoch, next);
     for (size_t i = 0; i < targets_.size(); ++i) {
-      if (writers[i]->next_step() == next) writers[i]->append(answers[i]);
+      if (writers[i]->next_step() != next) continue;
+      if (!can_encode(answers[i])) {
+        throw Error(fmt::format(
+            "teacher {}, epoch {}, step {}: a logit is no number, or too large for the cache. "
+            "Where it overflows in {}, try run.precision = \"fp32\"",
+            targets_[i].teacher->name, epoch + 1, next + 1, config_.run.precision));
+      }
+      writers[i]->append(answers[i]);
     }
     asked_ += static_cast<double>(batch.rows());
     seconds_ += std::chrono::duration<double>(Clock::now() - start).count();

@@ -5,6 +5,7 @@
 #include "train/checksum.h"
 #include "train/error.h"
 #include "train/files.h"
+#include "train/json_text.h"
 
 namespace umbra {
 namespace {
@@ -64,7 +65,7 @@ void CheckpointStore::save(int64_t step, const Checkpoint& checkpoint, int64_t k
     state["files"][file] = {{"bytes", fs::file_size(partial / file)},
                             {"crc32", checksum(partial / file)}};
   }
-  write_file_synced(partial / kStateFile, state.dump(1) + "\n");
+  write_file_synced(partial / kStateFile, json_text(state, 1) + "\n");
   sync_folder(partial);
   remove(step);  // only where a run goes on after saving this very step
   fs::rename(partial, target);
@@ -85,10 +86,14 @@ void CheckpointStore::remove(int64_t step) {
   fs::remove_all(trash);
 }
 
-void CheckpointStore::discard_after(int64_t step) {
+int64_t CheckpointStore::discard_after(int64_t step) {
+  int64_t discarded = 0;
   for (const int64_t newer : steps()) {
-    if (newer > step) remove(newer);
+    if (newer <= step) continue;
+    remove(newer);
+    ++discarded;
   }
+  return discarded;
 }
 
 fs::path CheckpointStore::resolve(const std::string& name) const {
@@ -103,8 +108,8 @@ fs::path CheckpointStore::resolve(const std::string& name) const {
   std::string names;
   for (const int64_t step : all)
     names += (names.empty() ? "" : ", ") + path(step).filename().string();
-  throw Error(fmt::format("{}: no checkpoint '{}'; there are: best, last, {}", folder_.string(),
-                          name, names));
+  throw ConfigError(fmt::format("{}: no checkpoint '{}'; there are: best, last, {}",
+                                folder_.string(), name, names));
 }
 
 Json read_checkpoint_state(const fs::path& folder) {

@@ -28,8 +28,9 @@ class CheckpointStore {
   // Then removes all but the `keep` newest and the one of step `best`.
   void save(int64_t step, const Checkpoint& checkpoint, int64_t keep, int64_t best);
 
-  // Removes checkpoints newer than `step`: a run that goes on from there makes them again.
-  void discard_after(int64_t step);
+  // Removes checkpoints newer than `step`, and tells how many: a run that goes on from there makes
+  // them again.
+  int64_t discard_after(int64_t step);
 
   // Steps of the checkpoints there are, newest first. Leftovers of an interrupted save are skipped.
   std::vector<int64_t> steps() const;

@@ -25,8 +25,7 @@ struct EvalResult {
   torch::Tensor labels;       // int64 [images]
   torch::Tensor correct;      // bool [images], of the class head
   torch::Tensor predictions;  // int64 [images], of the class head
-  double agreement =
-      -1.0;  // percent of images on which class head and teacher agree; -1: no teacher
+  double agreement = -1.0;    // % of images on which class head and first teacher agree; -1: none
 
   const HeadScore& head(const std::string& name) const;  // falls back to "class"
 };

@@ -17,7 +17,8 @@ std::unique_ptr<Model> draw_model(const Config& config, const Sources& sources) 
   try {
     return create_model(config.model);
   } catch (const c10::Error& error) {
-    throw ConfigError(fmt::format("{}{}: {}", sources.at("model"), config.model.name,
+    throw ConfigError(fmt::format("{}{} cannot have these options together: {}",
+                                  sources.at("model"), config.model.name,
                                   error.what_without_backtrace()));
   }
 }
@@ -90,6 +91,30 @@ Setting describe_networks(Parts& parts, const Config& config) {
     setting.train_labels.push_back(parts.train_set->label(i));
   }
   return setting;
+}
+
+// What a user may not expect of the objective, for the log.
+void note_surprises(Parts& parts, const Config& config) {
+  const DistillOptions& distill = config.distill;
+  const bool own_shadow = distill.method.starts_with("deit") ||
+                          (distill.method == "shake" && distill.shadow == "student");
+  const bool taught = std::any_of(
+      distill.terms.begin(), distill.terms.end(),
+      [](const TermOptions& term) { return term.head == "shadow" || term.method == "one"; });
+  if (config.model.num_shadow_heads() > 0 && !own_shadow && !taught) {
+    parts.notes.emplace_back(
+        "nothing trains the student's second head: its scores, and the mean's, say "
+        "nothing");
+  }
+  const double epochs = static_cast<double>(parts.math.steps(config.train.duration)) /
+                        static_cast<double>(parts.math.steps_per_epoch);
+  for (const TermOptions& term : distill.terms) {
+    if (term.warmup_epochs < epochs) continue;
+    parts.notes.push_back(
+        fmt::format("the term {} never has its full weight: its warmup_epochs are {:.4g}, the run "
+                    "has {:.4g} epochs",
+                    term.method, term.warmup_epochs, epochs));
+  }
 }
 
 void build_objective(Parts& parts, const Config& config, const Sources& sources) {
@@ -182,6 +207,7 @@ Phase make_training(Parts& parts, const Config& config) {
   }
   Phase phase;
   phase.end = parts.math.steps(config.train.duration);
+  phase.clip_grad_norm = config.optim.clip_grad_norm;
   phase.optimizer = make_optimizer(config.optim, std::move(groups));
   phase.schedule =
       std::make_unique<Schedule>(config.schedule, scaled_lr(config.optim, config.train.batch_size),
@@ -261,6 +287,7 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   use_caches(parts.teachers, config, loaded.sources, parts,
              parts.math.epochs_begun(parts.total_steps));
   build_objective(parts, config, loaded.sources);
+  note_surprises(parts, config);
   check_batch_norm(parts, config, loaded.sources);
   build_phases(parts, config, loaded.sources);
   if (config.train.ema_decay > 0.0) {

@@ -20,6 +20,7 @@ namespace umbra {
 struct Phase {
   std::optional<Objective::Fit> fit;  // none: the training
   int64_t begin = 0, end = 0;         // steps of the run
+  double clip_grad_norm = 0.0;        // 0: not clipped
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Schedule> schedule;
 
@@ -35,6 +36,8 @@ struct Parts : RunData {
   std::unique_ptr<Objective> objective;
   std::vector<Phase> phases;  // in their order, the training last
   std::unique_ptr<Ema> ema;   // null unless train.ema_decay > 0
+
+  int64_t training_steps() const { return total_steps - phases.back().begin; }  // without fits
 };
 
 // Resolves `loaded` against the data (class count, channels) and builds all parts. Throws

@@ -39,9 +39,12 @@ augment::GroupedMixDraw Preparation::draw_mix(at::IntArrayRef shape, int64_t ste
 Batch Preparation::operator()(const RawBatch& raw, int64_t step, int64_t part, double epoch) const {
   Batch batch;
   torch::Tensor images = normalize_.to_device(raw.images);  // [B, C, H, W], 8 bits
-  batch.labels = batch.targets = raw.labels.to(images.device());
+  const auto on_device = [&](const torch::Tensor& x) {
+    return x.to(images.device(), /*non_blocking=*/true);
+  };
+  batch.labels = batch.targets = on_device(raw.labels);
   batch.indices = raw.indices;
-  batch.pretext_labels = raw.pretext_labels.to(images.device());
+  batch.pretext_labels = on_device(raw.pretext_labels);
   batch.views = raw.views;
   batch.step = step;
   batch.first_row = raw.first_row;

@@ -9,6 +9,7 @@
 #include "train/error.h"
 #include "train/files.h"
 #include "train/weights/files.h"
+#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -67,11 +68,12 @@ bool is_run_path(const std::string& path) {
     return true;
   }
   if (fs::is_regular_file(path)) return false;
-  throw Error(fs::exists(path)
-                  ? fmt::format("{} is neither a run folder (no resolved.toml) nor a checkpoint "
-                                "(no state.json) nor a weight file",
-                                path)
-                  : fmt::format("{}: no such run folder, checkpoint or weight file", path));
+  throw ConfigError(
+      fs::exists(path)
+          ? fmt::format("{} is neither a run folder (no resolved.toml) nor a checkpoint (no "
+                        "state.json) nor a weight file",
+                        path)
+          : fmt::format("{}: no such run folder, checkpoint or weight file", path));
 }
 
 SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
@@ -90,6 +92,17 @@ SavedModel open_run_model(const std::string& path, const std::string& checkpoint
   saved.class_names = state.value("class_names", std::vector<std::string>{});
   saved.model = create_model(config.model);
   load_state(saved.model->module(), read_checkpoint(located.checkpoint, {group}).tensors.at(group));
+  return saved;
+}
+
+SavedModel open_bare_model(const std::string& path, ModelOptions options, const InputForm& input) {
+  options.vit.img_size = input.image_size;
+  std::string wrapper;
+  SavedModel saved;
+  saved.model = open_model_file(path, options, &wrapper);
+  saved.description = wrapper.empty() ? path : path + ", " + wrapper;
+  saved.input = input;
+  saved.answers_by_mean = options.is_vit() && options.vit.distilled;
   return saved;
 }
 

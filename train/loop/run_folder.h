@@ -6,7 +6,7 @@
 #include <string>
 
 #include "train/config/config.h"
-#include "train/distill/teacher.h"
+#include "train/distill/frozen_network.h"
 #include "train/loop/checkpoint.h"
 #include "train/model.h"
 
@@ -70,7 +70,12 @@ struct SavedModel {
 SavedModel open_run_model(const std::string& path, const std::string& checkpoint,
                           const std::string& weights);
 
-// Whether the path is a run or checkpoint folder, rather than a weight file. Throws umbra::Error if
+// Reads a bare weight file as a model of the options' name, for images prepared as `input` says. A
+// distilled transformer answers by the mean of its heads, as published. Throws umbra::Error if the
+// file cannot be read or does not fit.
+SavedModel open_bare_model(const std::string& path, ModelOptions options, const InputForm& input);
+
+// Whether the path is a run or checkpoint folder, rather than a weight file. Throws ConfigError if
 // it is neither.
 bool is_run_path(const std::string& path);
 

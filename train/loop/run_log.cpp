@@ -14,6 +14,7 @@
 
 #include "train/error.h"
 #include "train/files.h"
+#include "train/json_text.h"
 
 namespace umbra {
 namespace {
@@ -86,7 +87,7 @@ void RunLog::info(const std::string& line) {
 void RunLog::row(const nlohmann::json& row) {
   std::ofstream& metrics = state_->metrics;
   if (!metrics.is_open()) return;
-  metrics << row.dump() << '\n';
+  metrics << json_text(row) << '\n';
   metrics.flush();
   if (!metrics) throw Error("cannot write metrics.jsonl: is the disk full?");
 }

@@ -1,11 +1,10 @@
 #include "train/loop/teacher_cache.h"
 
-#include <nlohmann/json.hpp>
-
 #include "train/checksum.h"
 #include "train/config/dump.h"
 #include "train/error.h"
 #include "train/files.h"
+#include "train/json_text.h"
 #include "train/loop/run_folder.h"
 
 namespace umbra {
@@ -129,7 +128,7 @@ void TeacherCache::create(const fs::path& folder, const CacheSubject& subject,
                       {"score", {{"top1", score.top1}, {"top5", score.top5}, {"loss", score.loss}}},
                       {"predictions", std::vector<int64_t>(classes, classes + seen.numel())}};
   write_file_synced(config_path(folder), dump_config(subject.config));
-  write_file_synced(facts_path(folder), facts.dump() + "\n");  // last: with it there is a cache
+  write_file_synced(facts_path(folder), json_text(facts) + "\n");  // last: with it there is a cache
 }
 
 TeacherCache::TeacherCache(fs::path folder, const CacheSubject& subject)

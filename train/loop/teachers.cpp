@@ -6,7 +6,6 @@
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 #include "train/script_model.h"
-#include "train/weights/load.h"
 
 namespace umbra {
 namespace {
@@ -24,11 +23,12 @@ InputForm bare_input(const TeacherOptions& options, const Config& config) {
 }
 
 SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
-  SavedModel saved;
-  saved.input = bare_input(options, config);
-  saved.description = options.path;
+  const InputForm input = bare_input(options, config);
   if (options.format == "torchscript") {
-    saved.model = open_torchscript(options.path, config.model.in_chans, saved.input.image_size);
+    SavedModel saved;
+    saved.model = open_torchscript(options.path, config.model.in_chans, input.image_size);
+    saved.description = options.path;
+    saved.input = input;
     return saved;
   }
   if (options.model.empty()) {
@@ -38,11 +38,7 @@ SavedModel open_bare_file(const TeacherOptions& options, const Config& config) {
   }
   ModelOptions model = named_model(options.model);
   model.in_chans = config.model.in_chans;
-  model.vit.img_size = saved.input.image_size;
-  std::string wrapper;
-  saved.model = open_model_file(options.path, model, &wrapper);
-  if (!wrapper.empty()) saved.description += ", " + wrapper;
-  return saved;
+  return open_bare_model(options.path, model, input);
 }
 
 // A teacher that knows the same classes under other numbers would teach nonsense.
@@ -58,9 +54,9 @@ void refuse_other_class_order(const std::vector<std::string>& teacher,
       number, *at, student[number]));
 }
 
-std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Config& config,
-                                       const std::vector<std::string>& class_names,
-                                       const torch::Device& device) {
+std::unique_ptr<FrozenNetwork> build_teacher(const TeacherOptions& options, const Config& config,
+                                             const std::vector<std::string>& class_names,
+                                             const torch::Device& device) {
   const bool is_run = is_run_path(options.path);
   if (is_run && (!options.model.empty() || !options.mean.empty() || options.image_size > 0 ||
                  options.format != "auto")) {
@@ -81,8 +77,8 @@ std::unique_ptr<Teacher> build_teacher(const TeacherOptions& options, const Conf
                             teacher.in_chans, config.model.in_chans));
   }
   const InputForm student{config.augment.mean, config.augment.std, config.augment.image_size};
-  return std::make_unique<Teacher>(saved.description, std::move(saved.model), saved.input, student,
-                                   device, saved.answers_by_mean);
+  return std::make_unique<FrozenNetwork>(saved.description, std::move(saved.model), saved.input,
+                                         student, device, saved.answers_by_mean);
 }
 
 // The table of a teacher, in messages: "teacher", or "teacher.1" of several.
@@ -91,7 +87,7 @@ std::string table_of(const Config& config, size_t index) {
 }
 
 // What a teacher's answers come from: its weights, its architecture, the file of a program.
-std::string digest_of(const TeacherOptions& options, Teacher& teacher) {
+std::string digest_of(const TeacherOptions& options, FrozenNetwork& teacher) {
   Checksum sum;
   const auto add = [&](const std::string& text) { sum.add(text.data(), text.size()); };
   add(teacher.digest());
@@ -105,6 +101,15 @@ std::string digest_of(const TeacherOptions& options, Teacher& teacher) {
 bool has_cache(const TeacherOptions& teacher) { return !teacher.cache.empty(); }
 
 }  // namespace
+
+ModelOutput RunTeacher::answer(const Batch& batch) {
+  if (cache) return cache->answer(batch);
+  ModelOutput output = network->forward(batch.images);
+  if (!logits_only) return output;
+  ModelOutput logits;  // without feature maps, which would live on until the backward pass is done
+  logits.logits = output.logits;
+  return logits;
+}
 
 DataDigests digests_of(const Config& config, const RunData& data) {
   const std::string view = fmt::format("{} {} {}", config.augment.image_size,
@@ -126,6 +131,8 @@ std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sour
           fmt::format("{}teacher: {}", sources.at(table_of(config, i) + ".path"), error.what()));
     }
     teacher.name = teacher.network->name();
+    teacher.digest = digest_of(config.teachers[i], *teacher.network);
+    teacher.logits_only = use_of_teacher(config.distill, i).reads < TeacherUse::Reads::kNetwork;
     Model& model = teacher.network->model();
     data.notes.push_back(fmt::format("teacher {} ({}): {} parameters", teacher.name,
                                      model.options().name, count_parameters(model.module())));
@@ -134,14 +141,14 @@ std::vector<RunTeacher> build_teachers(const Config& config, const Sources& sour
   return teachers;
 }
 
-CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
-                           const RunData& data, const DataDigests& digests) {
+CacheSubject cache_subject(const Config& config, const RunTeacher& teacher, const RunData& data,
+                           const DataDigests& digests) {
   const int64_t images = data.train_set->size(), samples = data.math.samples_per_step;
   const int64_t views = config.augment.views(), steps = data.math.steps_per_epoch;
   const int64_t last = config.data.drop_last ? samples : images - (steps - 1) * samples;
   return {config,
           teacher.name,
-          digest_of(config.teachers[index], *teacher.network),
+          teacher.digest,
           digests.train,
           digests.eval,
           data.device.is_cuda() ? "cuda" : "cpu",
@@ -159,7 +166,7 @@ void use_caches(std::vector<RunTeacher>& teachers, const Config& config, const S
     RunTeacher& teacher = teachers[i];
     try {
       teacher.cache =
-          std::make_unique<TeacherCache>(folder, cache_subject(config, i, teacher, data, digests));
+          std::make_unique<TeacherCache>(folder, cache_subject(config, teacher, data, digests));
       const SparseForm& form = teacher.cache->store().form();
       const TeacherUse use = use_of_teacher(config.distill, i);
       if (use.reads >= TeacherUse::Reads::kAllLogits && !form.keeps_all()) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "train/distill/teacher.h"
+#include "train/distill/frozen_network.h"
 #include "train/loop/evaluator.h"
 #include "train/loop/run_data.h"
 #include "train/loop/teacher_cache.h"
@@ -13,14 +13,13 @@
 namespace umbra {
 
 struct RunTeacher {
-  std::string name;
-  std::unique_ptr<Teacher> network;     // may be null where there is a
-  std::unique_ptr<TeacherCache> cache;  // that answers instead
+  std::string name, digest;                // the latter of all that its answers come from
+  std::unique_ptr<FrozenNetwork> network;  // may be null where there is a
+  std::unique_ptr<TeacherCache> cache;     // that answers instead
+  bool logits_only = false;                // nothing else of it is read
 
   // Without gradients and shadow logits.
-  ModelOutput answer(const Batch& batch) {
-    return cache ? cache->answer(batch) : network->forward(batch.images);
-  }
+  ModelOutput answer(const Batch& batch);
 };
 
 // Builds every teacher of the config as a network. Throws ConfigError, with the place in the
@@ -34,8 +33,8 @@ struct DataDigests {
 DataDigests digests_of(const Config& config, const RunData& data);
 
 // What the cache of a teacher of the config, built as a network, depends on.
-CacheSubject cache_subject(const Config& config, size_t index, RunTeacher& teacher,
-                           const RunData& data, const DataDigests& digests);
+CacheSubject cache_subject(const Config& config, const RunTeacher& teacher, const RunData& data,
+                           const DataDigests& digests);
 
 // Puts caches in the place of the teachers with teacher.cache. Throws ConfigError if one is not
 // for this run, holds too little for its methods, or lacks some of the `epochs`.

@@ -3,8 +3,9 @@
 #include <ATen/Parallel.h>
 #include <torch/cuda.h>
 
-#include "train/config/dump.h"
 #include "train/files.h"
+#include "train/json_text.h"
+#include "train/loop/resume.h"
 #include "train/machine.h"
 
 namespace umbra {
@@ -23,36 +24,11 @@ std::string clock_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
-// Config keys that may differ in a resumed run: they change no result, or only its last bits; a
-// teacher's cache changes what docs/cache.md says.
-bool may_change(const std::string& key) {
-  if (key.ends_with(".expect_top1") || key.ends_with(".cache")) return true;
-  constexpr std::array<std::string_view, 10> kHarmless = {
-      "data.workers", "data.prefetch", "data.path",   "data.memory_gb", "run.device",
-      "run.threads",  "log.",          "checkpoint.", "eval.",          "model.grad_checkpointing"};
-  return std::any_of(kHarmless.begin(), kHarmless.end(), [&](std::string_view harmless) {
-    return harmless.ends_with('.') ? key.starts_with(harmless) : key == harmless;
-  });
-}
-
 torch::Tensor share_equal(const torch::Tensor& a, const torch::Tensor& b) {
   return a.argmax(1).eq(b.argmax(1)).to(torch::kFloat64).mean();
 }
 
 }  // namespace
-
-void refuse_other_config(const RunFolder& folder, const Config& config) {
-  std::string changed;
-  for (const auto& [key, text] : config_differences(folder.config(), config)) {
-    if (!may_change(key)) changed += "\n  " + text;
-  }
-  if (changed.empty()) return;
-  throw ConfigError(
-      fmt::format("the run in {} has another config; a resumed run must keep it. Changed:{}\nStart "
-                  "a new run with "
-                  "--out, from these weights with --set model.init_from={}",
-                  folder.path().string(), changed, folder.path().string()));
-}
 
 Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std::string>& resume)
     : loaded_(std::move(loaded)),
@@ -63,7 +39,8 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std:
       train_loader_(parts_.train_set, config_.augment,
                     loader_options(config_, parts_.device, /*train=*/true)),
       eval_loader_(parts_.eval_set, config_.augment,
-                   loader_options(config_, parts_.device, /*train=*/false)) {
+                   loader_options(config_, parts_.device, /*train=*/false)),
+      sources_(sources_of(parts_, parts_.teachers)) {
   if (!resume) return;
   lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
   restore(*resume);
@@ -82,16 +59,15 @@ Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
     save_if_due(stop);      // 11. checkpoint
   }
   const Json result = summary();
-  write_file_synced(folder_.path() / "summary.json", result.dump(1) + "\n");
+  write_file_synced(folder_.path() / "summary.json", json_text(result, 1) + "\n");
   return result;
 }
 
-Json Trainer::measure(int64_t warm_up, int64_t steps) {
+Speed Trainer::measure(int64_t warm_up, int64_t steps) {
   step_ = first_step_ = parts_.phases.back().begin;  // of the training, not of a fit before it
-  const int64_t total = parts_.total_steps - step_;
-  if (warm_up + steps > total) {
+  if (warm_up + steps > parts_.training_steps()) {
     throw Error(fmt::format("{} steps to warm up and {} to measure are more than the run's {}",
-                            warm_up, steps, total));
+                            warm_up, steps, parts_.training_steps()));
   }
   log_ = std::make_unique<RunLog>(fs::path(), Terminal::kQuiet);
   start();
@@ -101,31 +77,15 @@ Json Trainer::measure(int64_t warm_up, int64_t steps) {
   };
   run(warm_up);
   interval_.clear();
-  const double before = resident_gigabytes();
+  Speed speed;
+  speed.resident_gb_before = resident_gigabytes();
   const Clock::time_point begin = Clock::now();
   run(steps);
-  const double elapsed = seconds_since(begin);
-  const auto images = static_cast<double>(steps * config_.train.batch_size);
-  return {
-      {"model", config_.model.name},
-      {"objective", describe(config_.distill)},
-      {"teachers", teacher_names()},
-      {"image_size", config_.augment.image_size},
-      {"batch_size", config_.train.batch_size},
-      {"accum_steps", config_.train.accum_steps},
-      {"precision", config_.run.precision},
-      {"device", describe(parts_.device)},
-      {"threads", at::get_num_threads()},
-      {"workers", config_.data.workers},
-      {"steps", steps},
-      {"seconds", elapsed},
-      {"total_steps", total},
-      {"total_hours", elapsed / 3600.0 * static_cast<double>(total) / static_cast<double>(steps)},
-      {"images_per_second", images / elapsed},
-      {"data_share", interval_.data_share()},
-      {"resident_gb_before", before},
-      {"resident_gb_after", resident_gigabytes()},
-      {"peak_resident_gb", peak_resident_gigabytes()}};
+  speed.seconds = seconds_since(begin);
+  speed.data_share = interval_.data_share();
+  speed.resident_gb_after = resident_gigabytes();
+  speed.peak_resident_gb = peak_resident_gigabytes();
+  return speed;
 }
 
 void Trainer::open_folder(Terminal terminal) {
@@ -137,9 +97,12 @@ void Trainer::open_folder(Terminal terminal) {
     }
   }
   folder_.create(config_);
-  folder_.checkpoints().discard_after(step_);
+  const int64_t discarded = folder_.checkpoints().discard_after(step_);
   RunLog::rewind(folder_.path(), step_);
   log_ = std::make_unique<RunLog>(folder_.path(), terminal);
+  if (discarded > 0) {
+    log_->info(fmt::format("{} checkpoint(s) after step {} removed", discarded, step_));
+  }
 }
 
 void Trainer::announce() {
@@ -176,6 +139,9 @@ void Trainer::make_step(Clock::time_point step_start) {
   update();                                             // 7. update
   if (parts_.ema && !phase_->fit) parts_.ema->update(step_ - phase_->begin);  // 8. EMA
   ++step_;
+  if (log_is_due() && parts_.device.is_cuda()) {  // the rate counts what is still being computed
+    torch::cuda::synchronize(parts_.device.index());
+  }
   interval_.end_step(batch.samples(), seconds_since(step_start), data_seconds_);
 }
 
@@ -240,8 +206,7 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
 }
 
 void Trainer::update() {
-  const torch::Tensor norm =
-      clip_grad_norm(phase_->optimizer->groups(), config_.optim.clip_grad_norm);
+  const torch::Tensor norm = clip_grad_norm(phase_->optimizer->groups(), phase_->clip_grad_norm);
   interval_.add("grad_norm", norm);
   phase_->optimizer->step(phase_->lr(step_));
 }
@@ -250,7 +215,7 @@ void Trainer::update() {
 void Trainer::report_broken() {
   for (Loader* loader : {&train_loader_, &eval_loader_}) {
     for (const BrokenSample& sample : loader->take_broken()) {
-      ++broken_images_;
+      if (!broken_.insert(sample.name).second) continue;
       log_->row(
           {{"kind", "broken"}, {"step", step_}, {"name", sample.name}, {"reason", sample.reason}});
       log_->info(fmt::format("skipped, broken: {}: {}", sample.name, sample.reason));
@@ -265,8 +230,7 @@ void Trainer::log(Clock::time_point step_start) {
   const double left = elapsed / done * static_cast<double>(parts_.total_steps - step_);
   log_->progress(fmt::format("{} {}eta {}", position(), bar_facts_, clock_text(left)),
                  static_cast<double>(step_), static_cast<double>(parts_.total_steps));
-  const bool fit_ends = phase_->fit && step_ == phase_->end;  // rows never mix fit and training
-  if (!fit_ends && !is_due(config_.log.every)) return;
+  if (!log_is_due()) return;
   refuse_divergence();
 
   const double lr = phase_->lr(step_ - 1);
@@ -381,24 +345,19 @@ Checkpoint Trainer::snapshot() {
                       {"interval", interval_.to_json()},
                       {"seconds", seconds()},
                       {"train_seconds", train_seconds_},
-                      {"teachers", teacher_names()},
+                      {"broken", broken_},
                       {"class_names", parts_.train_set->class_names()}};
+  checkpoint.state.update(sources_);
   if (scores_.contains("raw")) checkpoint.state["top1"] = scores_["raw"]["headline"];
   if (scores_.contains("ema")) checkpoint.state["ema_top1"] = scores_["ema"]["headline"];
   return checkpoint;
-}
-
-std::vector<std::string> Trainer::teacher_names() const {
-  std::vector<std::string> names;
-  for (const RunTeacher& teacher : parts_.teachers) names.push_back(teacher.name);
-  return names;
 }
 
 void Trainer::restore(const std::string& name) {
   refuse_other_config(folder_, config_);
   const bool none_yet = folder_.checkpoints().steps().empty();
   if (none_yet && name == "last") return;  // killed before its first checkpoint
-  const Checkpoint checkpoint = read_or_suggest(name);
+  const Checkpoint checkpoint = read_intact(folder_.checkpoints(), name);
   try {
     take_over(checkpoint);
   } catch (const Json::exception& error) {
@@ -410,13 +369,7 @@ void Trainer::restore(const std::string& name) {
 
 void Trainer::take_over(const Checkpoint& checkpoint) {
   const Json& state = checkpoint.state;
-  const auto teachers = state.at("teachers").get<std::vector<std::string>>();
-  if (teachers != teacher_names()) {
-    throw Error(
-        fmt::format("the run learned from {}, now its teacher is {}: name that checkpoint with "
-                    "teacher.checkpoint, or start a new run",
-                    fmt::join(teachers, ", "), fmt::join(teacher_names(), ", ")));
-  }
+  refuse_other_sources(state, sources_);
   load_state(parts_.model->module(), checkpoint.tensors.at("model"));
   if (parts_.ema) load_state(parts_.ema->model().module(), checkpoint.tensors.at("ema"));
   if (const auto module = parts_.objective->module()) {
@@ -435,26 +388,13 @@ void Trainer::take_over(const Checkpoint& checkpoint) {
   interval_.from_json(state.at("interval"));
   earlier_seconds_ = state.at("seconds");
   train_seconds_ = state.at("train_seconds");
-}
-
-// Reads the checkpoint; if it is damaged, the error names the newest one that is not.
-Checkpoint Trainer::read_or_suggest(const std::string& name) const {
-  const CheckpointStore store = folder_.checkpoints();
-  try {
-    return read_checkpoint(store.resolve(name));
-  } catch (const Error& error) {
-    for (const int64_t step : store.steps()) {
-      try {
-        read_checkpoint(store.path(step));
-      } catch (const Error&) {
-        continue;
-      }
-      const std::string intact = store.path(step).filename().string();
-      throw Error(fmt::format("{}\n{} is intact: go on from it with --resume={}", error.what(),
-                              intact, intact));
-    }
-    throw Error(fmt::format("{}\nno intact checkpoint is left in {}", error.what(),
-                            folder_.path().string()));
+  broken_ = state.at("broken").get<std::set<std::string>>();
+  if (best_step_ >= 0 && !fs::exists(folder_.checkpoints().path(best_step_))) {
+    parts_.notes.push_back(fmt::format(
+        "the best checkpoint until then, step {}, is gone: the best of the steps to come counts",
+        best_step_));
+    best_step_ = -1;
+    best_top1_ = -1.0;
   }
 }
 
@@ -483,7 +423,7 @@ Json Trainer::summary() const {
           {"objective", describe(config_.distill)},
           {"seed", config_.run.seed},
           {"train_images", parts_.train_set->size()},
-          {"broken_images", broken_images_},
+          {"broken_images", broken_.size()},
           {"steps", step_},
           {"epochs", epoch()},
           {"batch_size", config_.train.batch_size},
@@ -503,6 +443,11 @@ Forward Trainer::student_forward(Model& model) const {
 }
 
 double Trainer::seconds() const { return earlier_seconds_ + seconds_since(process_start_); }
+
+// At the end of a fit, too: rows never mix fit and training.
+bool Trainer::log_is_due() const {
+  return (phase_->fit && step_ == phase_->end) || is_due(config_.log.every);
+}
 
 bool Trainer::is_due(const Duration& every) const {
   const int64_t steps = std::max<int64_t>(1, parts_.math.steps(every));

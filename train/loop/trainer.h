@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <optional>
+#include <set>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -16,9 +18,11 @@
 
 namespace umbra {
 
-// Throws ConfigError, listing what differs, if the resolved config would give other results than
-// that of the run in the folder.
-void refuse_other_config(const RunFolder& folder, const Config& config);
+// What a stretch of training steps cost.
+struct Speed {
+  double seconds = 0.0, data_share = 0.0;  // that share waiting for data
+  double resident_gb_before = 0.0, resident_gb_after = 0.0, peak_resident_gb = 0.0;
+};
 
 class Trainer {
  public:
@@ -35,8 +39,12 @@ class Trainer {
   // checkpoint saved, Error if the loss is no longer finite.
   nlohmann::json fit(const StopSignal& stop, Terminal terminal);
 
-  // Instead of fit(): makes some steps and tells their speed and memory. Writes nothing.
-  nlohmann::json measure(int64_t warm_up, int64_t steps);
+  // Instead of fit(): makes some steps of the training and tells what those after the first
+  // `warm_up` cost. Writes nothing.
+  Speed measure(int64_t warm_up, int64_t steps);
+
+  const Config& config() const { return config_; }  // resolved
+  const Parts& parts() const { return parts_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,10 +67,8 @@ class Trainer {
   void enter_phase();
   void restore(const std::string& checkpoint);
   void take_over(const Checkpoint& checkpoint);
-  Checkpoint read_or_suggest(const std::string& name) const;
   void check_teachers();
   void refuse_divergence() const;
-  std::vector<std::string> teacher_names() const;
   void evaluate_student();
   nlohmann::json score(const EvalResult& result, const char* weights);
   Checkpoint snapshot();
@@ -70,7 +76,8 @@ class Trainer {
   Forward student_forward(Model& model) const;
 
   bool is_due(const Duration& every) const;  // after the phase's step just made
-  double epoch() const;                      // of the current phase
+  bool log_is_due() const;
+  double epoch() const;          // of the current phase
   double seconds() const;        // of training, evaluation and saving, over all processes
   std::string position() const;  // "epoch 12/300 [ 340/1251]"
 
@@ -84,9 +91,10 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
+  nlohmann::json sources_;             // what the run learns from
 
   const Phase* phase_ = nullptr;       // that the current step belongs to
-  int64_t broken_images_ = 0;          // skipped by this process
+  std::set<std::string> broken_;       // names of samples that were skipped, over all processes
   int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process
   Interval interval_;
   double earlier_seconds_ = 0.0;  // of processes before this one

@@ -19,8 +19,8 @@ struct ParamGroup {
 };
 
 // Groups the module's trainable parameters. No decay for one-dimensional parameters (biases and
-// norms; unless options.decay_norm_and_bias) and for those in options.no_decay, matched by the
-// first component of the name. With layer_decay below 1, block i of `num_layers` layers runs at
+// norms; unless options.decay_norm_and_bias) and for those in options.no_decay, matched by
+// any component of the name. With layer_decay below 1, block i of `num_layers` layers runs at
 // layer_decay^(num_layers - 1 - i), as timm: stem 0, block i + 1, heads last.
 std::vector<ParamGroup> make_param_groups(const torch::nn::Module& module,
                                           const OptimOptions& options);

@@ -2,6 +2,7 @@
 
 #include "train/error.h"
 #include "train/files.h"
+#include "train/json_text.h"
 
 namespace umbra {
 namespace {
@@ -102,7 +103,7 @@ std::string render_table(const Json& summaries) {
 }
 
 void write_summaries(const Json& summaries, const std::string& path) {
-  write_file_synced(path, summaries.dump(1) + "\n");
+  write_file_synced(path, json_text(summaries, 1) + "\n");
 }
 
 }  // namespace umbra

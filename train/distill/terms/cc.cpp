@@ -1,5 +1,4 @@
 #include "train/distill/losses.h"
-#include "train/distill/terms/pooled.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {

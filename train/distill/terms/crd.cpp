@@ -3,7 +3,6 @@
 #include "train/distill/losses.h"
 #include "train/distill/terms/contrast_memory.h"
 #include "train/distill/terms/negative_sampler.h"
-#include "train/distill/terms/pooled.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {

@@ -4,19 +4,6 @@
 namespace umbra {
 namespace {
 
-class Dist : public Term {
- public:
-  explicit Dist(const TermOptions& options) : options_(options) {}
-
-  torch::Tensor loss(const TermInput& input) override {
-    const auto [z_s, z_t] = compared_logits(input, options_);
-    return dist_loss(z_s, z_t, options_.alpha, options_.beta, options_.temperature);
-  }
-
- private:
-  TermOptions options_;
-};
-
 // 1 - Pearson correlation of the rows, mean over the rows.
 torch::Tensor pearson_distance(const torch::Tensor& a, const torch::Tensor& b) {
   const torch::Tensor x = a - a.mean(1, /*keepdim=*/true), y = b - b.mean(1, /*keepdim=*/true);
@@ -36,7 +23,10 @@ torch::Tensor dist_loss(const torch::Tensor& student, const torch::Tensor& teach
 
 std::unique_ptr<Term> make_dist(const TermContext& context) {
   require_head(context);
-  return std::make_unique<Dist>(context.options);
+  return make_plain([options = context.options](const TermInput& input) {
+    const auto [z_s, z_t] = compared_logits(input, options);
+    return dist_loss(z_s, z_t, options.alpha, options.beta, options.temperature);
+  });
 }
 
 }  // namespace umbra

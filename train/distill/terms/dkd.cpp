@@ -4,19 +4,10 @@
 namespace umbra {
 namespace {
 
-class Dkd : public Term {
- public:
-  explicit Dkd(const TermOptions& options) : options_(options) {}
-
-  torch::Tensor loss(const TermInput& input) override {
-    const auto [z_s, z_t] = compared_logits(input, options_);
-    return decoupled_kd_loss(z_s, z_t, hard_labels(input.batch), options_.alpha, options_.beta,
-                             options_.temperature);
-  }
-
- private:
-  TermOptions options_;
-};
+// [B] int64: of mixed images the label that counts most.
+torch::Tensor hard_labels(const Batch& batch) {
+  return batch.targets.dim() == 2 ? batch.targets.argmax(1) : batch.targets;
+}
 
 // Logits of all classes but the label's: [B, C - 1].
 torch::Tensor without_label(const torch::Tensor& logits, const torch::Tensor& labels) {
@@ -48,7 +39,11 @@ torch::Tensor decoupled_kd_loss(const torch::Tensor& student, const torch::Tenso
 
 std::unique_ptr<Term> make_dkd(const TermContext& context) {
   require_head(context);
-  return std::make_unique<Dkd>(context.options);
+  return make_plain([options = context.options](const TermInput& input) {
+    const auto [z_s, z_t] = compared_logits(input, options);
+    return decoupled_kd_loss(z_s, z_t, hard_labels(input.batch), options.alpha, options.beta,
+                             options.temperature);
+  });
 }
 
 }  // namespace umbra

@@ -6,13 +6,6 @@
 namespace umbra {
 namespace {
 
-class Norm : public Term {
- public:
-  torch::Tensor loss(const TermInput& input) override {
-    return n_to_one_loss(input.student.expanded, as_map(input.teacher.features.back()));
-  }
-};
-
 // Max-pooled to height `height`, of which its own is a multiple.
 torch::Tensor max_pooled(const torch::Tensor& map, int64_t height) {
   const int64_t factor = map.size(2) / height;
@@ -58,7 +51,9 @@ std::unique_ptr<Term> make_norm(const TermContext& context) {
         "student {} and {} x {} of {} are no multiples of each other: take another teacher",
         expanded.size(2), expanded.size(3), student, target.size(2), target.size(3), teacher));
   }
-  return std::make_unique<Norm>();
+  return make_plain([](const TermInput& input) {
+    return n_to_one_loss(input.student.expanded, as_map(input.teacher.features.back()));
+  });
 }
 
 }  // namespace umbra

@@ -1,19 +1,11 @@
 #include "train/distill/full_precision.h"
 #include "train/distill/losses.h"
-#include "train/distill/terms/pooled.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
 namespace {
 
 constexpr double kEpsilon = 1e-7;
-
-class ProbabilisticTransfer : public Term {
- public:
-  torch::Tensor loss(const TermInput& input) override {
-    return probabilistic_transfer_loss(input.student.pooled, input.teacher.pooled);
-  }
-};
 
 // [B, B], each row sums to 1: how probable a neighbour each sample of the batch is.
 torch::Tensor neighbours_of(const torch::Tensor& x) {
@@ -34,7 +26,9 @@ torch::Tensor probabilistic_transfer_loss(const torch::Tensor& student,
 
 std::unique_ptr<Term> make_pkt(const TermContext& context) {
   require_pooled(context);
-  return std::make_unique<ProbabilisticTransfer>();
+  return make_plain([](const TermInput& input) {
+    return probabilistic_transfer_loss(input.student.pooled, input.teacher.pooled);
+  });
 }
 
 }  // namespace umbra

@@ -2,7 +2,6 @@
 
 #include "train/distill/full_precision.h"
 #include "train/distill/losses.h"
-#include "train/distill/terms/pooled.h"
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
@@ -10,20 +9,6 @@ namespace {
 
 // RepDistiller's floor of squared distances is 1e-12.
 constexpr double kSmallest = 1e-6;
-
-class RelationalKd : public Term {
- public:
-  RelationalKd(double distance_weight, double angle_weight)
-      : distance_weight_(distance_weight), angle_weight_(angle_weight) {}
-
-  torch::Tensor loss(const TermInput& input) override {
-    return relational_loss(input.student.pooled, input.teacher.pooled, distance_weight_,
-                           angle_weight_);
-  }
-
- private:
-  double distance_weight_, angle_weight_;
-};
 
 // From each sample to each: [B, B, D], and the lengths [B, B]. The length of a zero vector has the
 // gradient zero.
@@ -70,8 +55,10 @@ torch::Tensor relational_loss(const torch::Tensor& student, const torch::Tensor&
 
 std::unique_ptr<Term> make_rkd(const TermContext& context) {
   require_pooled(context);
-  return std::make_unique<RelationalKd>(context.options.distance_weight,
-                                        context.options.angle_weight);
+  return make_plain([options = context.options](const TermInput& input) {
+    return relational_loss(input.student.pooled, input.teacher.pooled, options.distance_weight,
+                           options.angle_weight);
+  });
 }
 
 }  // namespace umbra

@@ -42,9 +42,10 @@ struct RunChoice {
 
 // "32 pixels, 0.875 of the image, bicubic, mean 0.5, std 0.5": an evaluation view, for people.
 inline std::string view_text(const augment::AugmentOptions& view) {
-  return fmt::format("{} pixels, {:.4g} of the image, {}, mean {:.4g}, std {:.4g}", view.image_size,
-                     view.crop_pct, view.eval_interpolation, fmt::join(view.mean, " "),
-                     fmt::join(view.std, " "));
+  const std::string part =
+      view.crop_pct < 1.0 ? fmt::format("{:.4g} of the image", view.crop_pct) : "the whole image";
+  return fmt::format("{} pixels, {}, {}, mean {:.4g}, std {:.4g}", view.image_size, part,
+                     view.eval_interpolation, fmt::join(view.mean, " "), fmt::join(view.std, " "));
 }
 
 // --data PATH ahead of what --set says: another data set may have another layout.

@@ -40,7 +40,7 @@ Row row_of(const Json& s) {
 }
 
 std::string setting(const Json& s) {
-  return fmt::format("{}: {} training images, {} steps of {} ({:.0f} epochs), lr {}, seed {}\n",
+  return fmt::format("{}: {} training images, {} steps of {} ({:.4g} epochs), lr {}, seed {}\n",
                      s.at("name").get<std::string>(), s.at("train_images").get<int64_t>(),
                      s.at("steps").get<int64_t>(), s.at("batch_size").get<int64_t>(),
                      s.at("epochs").get<double>(), s.at("lr").get<double>(),

@@ -53,6 +53,7 @@ expect 2 "no pictures" "$umbra" bench input --images "$work/cifar"
 for part in train test; do mv "$work/set/$part/cat" "$work/set/$part/"$'caf\xe9'; done
 expect 0 "" "${train[@]}" --out "$work/latin1"
 expect 0 "top-1" "$umbra" eval "$work/latin1"
+expect 0 "" "${train[@]}" --out "$work/latin1_taught" --set distill.preset=kd --set teacher.path="$work/latin1"
 for part in train test; do mv "$work/set/$part/"$'caf\xe9' "$work/set/$part/cat"; done
 
 # One broken image in each part: an error that names it, or skipped, named and counted.

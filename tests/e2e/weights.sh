@@ -85,6 +85,7 @@ cp -r "$work/cifar" "$work/other"
 expect 0 "best top-1" "${probe[@]}" --data "$work/other" --quiet
 [ "$(ls "$work/probes" | wc -l)" -eq 2 ] || { echo "FAILED: not one probe for each data set"; failures=$((failures + 1)); }
 expect 2 "optim.lr: 0.05 -> 0.5" "${probe[@]}" --data "$work/cifar" --set optim.lr=0.5
+expect 2 "augment.mean" "${probe[@]}" --data "$work/cifar" --set 'augment.mean=[0.1, 0.1, 0.1]'
 expect 2 "train.duration" "$umbra" probe "$work/run" --out "$work/probes" --data "$work/cifar"
 expect 2 "bare weight file" "$umbra" probe "$work/w.safetensors" --data "$work/cifar"
 

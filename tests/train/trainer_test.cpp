@@ -14,8 +14,10 @@ namespace {
 
 using test::kStudent;
 using test::TemporaryFolder;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class TrainerTest : public test::ToyRunTest {};
 
@@ -469,10 +471,39 @@ TEST_F(TrainerTest, AResumedRunKeepsItsTeacherAndItsData) {
 
 TEST_F(TrainerTest, ABestCheckpointThatIsGoneIsNotTheBest) {
   const std::vector<std::string> overrides = {"checkpoint.every=10 steps", "checkpoint.keep=10"};
-  train("run", overrides);
-  std::filesystem::remove_all(run("run").checkpoints().path(20));
-  EXPECT_EQ(train("run", overrides, "step-00000030")["best"]["step"], 40);
-  EXPECT_EQ(run("run").checkpoints().resolve("best"), run("run").checkpoints().path(40));
+  const auto resume_without_best = [&](int64_t step) {
+    const auto folder = run("run").checkpoints().path(step);
+    auto state = nlohmann::json::parse(read_file(folder / "state.json"));
+    state["best_step"] = 5;  // as if it had been the best, and removed
+    state["best_top1"] = 100.0;
+    test::write_bytes(folder / "state.json", state.dump());
+    std::filesystem::remove(folder_ / "run/summary.json");
+    return train("run", overrides, folder.filename().string())["best"];
+  };
+  const auto best = train("run", overrides)["best"];
+  EXPECT_EQ(resume_without_best(40)["step"], 40);  // scored there
+  EXPECT_EQ(resume_without_best(30)["step"], 40);  // not scored there
+  EXPECT_LE(resume_without_best(20)["top1"], best["top1"]);
+}
+
+TEST_F(TrainerTest, TheLogTellsWhatIsNotTrained) {
+  const std::string teacher = train_teacher();
+  const auto notes = [&](std::vector<std::string> overrides) {
+    overrides.push_back("data.path=" + (folder_ / "data").string());
+    overrides.push_back("teacher.path=" + teacher);
+    LoadedConfig loaded = load_config((folder_ / "student.toml").string(), overrides);
+    return build_parts(loaded, /*fresh=*/true).notes;
+  };
+  const auto second_head = HasSubstr("nothing trains the student's second head");
+  const auto warm_up = HasSubstr("never has its full weight: its warmup_epochs are 20");
+  EXPECT_THAT(notes({"distill.preset=kd"}), Contains(second_head));
+  EXPECT_THAT(notes({"distill.preset=shake-paper"}), Not(Contains(second_head)));
+  EXPECT_THAT(notes({"distill.preset=review-kd"}), Contains(warm_up));
+  const auto dkd = [&](const std::string& length) {
+    return notes({"distill.preset=dkd", "train.duration=" + length});
+  };
+  EXPECT_THAT(dkd("19 epochs"), Contains(warm_up));
+  EXPECT_THAT(dkd("20 epochs"), Not(Contains(warm_up)));
 }
 
 TEST_F(TrainerTest, DamagedCheckpointNamesTheNextIntactOne) {

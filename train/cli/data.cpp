@@ -80,7 +80,7 @@ nlohmann::json to_json(const Part& part) {
     classes.push_back(
         {{"name", part.set->class_names()[c]}, {"images", part.report.class_counts[c]}});
   }
-  for (const auto& [name, reason] : part.report.broken) {
+  for (const auto& [index, name, reason] : part.report.broken) {
     broken.push_back({{"name", name}, {"reason", reason}});
   }
   return {{"part", part.name},
@@ -106,7 +106,7 @@ void print_part(const Part& part, bool decoded) {
              counts.size() == 1 ? "class" : "classes", *least, *most);
   fmt::print("  {} channels; {}; width {}, height {}\n", part.set->channels(),
              fmt::join(kinds, ", "), range(width), range(height));
-  for (const auto& [name, reason] : broken) fmt::print("  broken: {}: {}\n", name, reason);
+  for (const auto& [index, name, reason] : broken) fmt::print("  broken: {}: {}\n", name, reason);
   if (decoded && broken.empty()) fmt::print("  every image was decoded\n");
 }
 
@@ -192,7 +192,7 @@ void pack_parts(const PackArguments& arguments) {
     }
     if (part.set->channels() == 1) fmt::print("  read from the archive the images are RGB\n");
     if (!result.broken.empty()) fmt::print("  left out, broken: {}\n", result.broken.size());
-    for (const auto& [name, reason] : result.broken) fmt::print("  {}: {}\n", name, reason);
+    for (const auto& [index, name, reason] : result.broken) fmt::print("  {}: {}\n", name, reason);
   }
   if (arguments.split == "both") {
     const fs::path folder = fs::absolute(arguments.target).parent_path();

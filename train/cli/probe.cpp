@@ -104,14 +104,22 @@ std::string folder_name(const std::string& run, const std::string& data) {
 }
 
 // An unfinished or finished probe in the folder must be of this run, at its best, and of these data
-// and settings, but for what was read off the data.
-void require_same(const RunFolder& folder, const Config& wanted) {
-  constexpr std::array<std::string_view, 5> kOfData = {"augment.mean", "augment.std", "data.format",
+// and settings, but for what is read off the data unless it is named.
+void require_same(const RunFolder& folder, const Config& wanted,
+                  const std::vector<std::string>& overrides) {
+  const auto of_data = [&](const std::string& key) {
+    constexpr std::array<std::string_view, 4> kKeys = {"augment.mean", "augment.std",
                                                        "model.in_chans", "model.num_classes"};
+    const std::string table = key.substr(0, key.find('.'));
+    return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end() &&
+           std::none_of(overrides.begin(), overrides.end(), [&](const std::string& override) {
+             return override.starts_with(key + "=") || override.starts_with(table + "=");
+           });
+  };
   std::string changed;
   for (const auto& [key, text] : config_differences(folder.config(), wanted)) {
     if (key != "data.path" && changes_no_result(key)) continue;
-    if (std::find(kOfData.begin(), kOfData.end(), key) != kOfData.end()) continue;
+    if (of_data(key)) continue;
     changed += "\n  " + text;
   }
   if (changed.empty()) return;
@@ -136,7 +144,7 @@ nlohmann::json probe(const std::string& run, const ProbeArguments& arguments,
                         arguments.overrides);
   };
   LoadedConfig loaded = parsed();
-  if (begun) require_same(folder, loaded.config);
+  if (begun) require_same(folder, loaded.config, arguments.overrides);
   if (begun && folder.finished()) {
     return nlohmann::json::parse(read_file(folder.path() / "summary.json"));
   }

@@ -272,15 +272,15 @@ void check_always_trained(const DistillOptions& o, const Checker& check) {
         own_weight(o) > 0.0 || std::any_of(o.terms.begin(), o.terms.end(), [&](const auto& term) {
           return trains_head(term, "class") && weight_at(term, epoch) > 0.0;
         });
-    check.require(trained, "distill.task_weight",
+    check.require(trained, deit ? "distill.alpha" : "distill.task_weight",
                   "nothing trains the student's class head {}: {}, or add a term on its logits "
                   "(kd, dkd, dist) with a weight that is not 0 then",
                   epoch == 0.0 ? "in the first epoch" : fmt::format("from epoch {} on", epoch),
                   deit ? "set distill.alpha below 1" : "set distill.task_weight above 0");
   }
-  const bool shadow_trained =
-      std::any_of(o.terms.begin(), o.terms.end(),
-                  [&](const TermOptions& term) { return trains_head(term, "shadow"); });
+  const bool shadow_trained = std::any_of(
+      o.terms.begin(), o.terms.end(),
+      [&](const TermOptions& term) { return trains_head(term, "shadow") && term.weight > 0.0; });
   check.require(!deit || o.alpha > 0.0 || shadow_trained, "distill.alpha",
                 "distill.alpha = 0 leaves the distillation head untrained: set it above 0, or "
                 "distill.preset = \"none\"");
@@ -367,10 +367,6 @@ void check_training(const Config& c, const Checker& check) {
   check.require(
       s.name != "multistep" || !s.milestones.empty(), "schedule.name",
       "schedule.name = \"multistep\" needs schedule.milestones, for example [150, 180, 210]");
-  check.require(s.name == "multistep" || s.milestones.empty(), "schedule.milestones",
-                "schedule.milestones are for schedule.name = \"multistep\", and it is \"{}\": set "
-                "schedule.milestones = []",
-                s.name);
   const auto falls = [](const Duration& a, const Duration& b) {
     return a.unit == b.unit && a.count >= b.count;
   };

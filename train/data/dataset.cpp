@@ -175,7 +175,7 @@ cv::Mat Dataset::image(int64_t index) const {
 }
 
 BrokenSample broken_sample(const Dataset& dataset, int64_t index, const std::exception& error) {
-  BrokenSample sample{dataset.name(index), error.what()};
+  BrokenSample sample{index, dataset.name(index), error.what()};
   if (const std::string prefix = sample.name + ": "; sample.reason.starts_with(prefix)) {
     sample.reason.erase(0, prefix.size());
   }
@@ -194,10 +194,8 @@ DataSplits open_dataset(const std::string& format, const std::string& path,
   try {
     // Only the tar format takes a file.
     if (!fs::is_directory(path) && !(is_tar(path) && (!reader || reader->open == open_tar))) {
-      throw Error(
-          fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set: --set "
-                      "data.path=FOLDER names yours",
-                      path, fs::exists(path) ? "not a folder" : "not there"));
+      throw Error(fmt::format("data.path: got \"{}\", which is {}, wanted the folder of a data set",
+                              path, fs::exists(path) ? "not a folder" : "not there"));
     }
     return (reader ? *reader : detect(path)).open(path, read);
   } catch (const fs::filesystem_error& error) {

@@ -34,6 +34,7 @@ class Dataset {
 
 // A sample that could not be read, and why.
 struct BrokenSample {
+  int64_t index = 0;  // in the set
   std::string name, reason;
 };
 BrokenSample broken_sample(const Dataset& dataset, int64_t index, const std::exception& error);

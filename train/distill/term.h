@@ -1,5 +1,5 @@
-// The contract of a distillation loss that is added to others, [[distill.terms]] in a config: one
-// class per method, one file each in terms/.
+// The contract of a distillation loss that is added to others, [[distill.terms]] in a config: a
+// file for each method in terms/.
 #pragma once
 
 #include <functional>

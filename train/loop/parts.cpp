@@ -106,13 +106,15 @@ void note_surprises(Parts& parts, const Config& config) {
         "nothing trains the student's second head: its scores, and the mean's, say "
         "nothing");
   }
-  const double epochs = static_cast<double>(parts.math.steps(config.train.duration)) /
-                        static_cast<double>(parts.math.steps_per_epoch);
+  const int64_t steps = parts.math.steps(config.train.duration);
+  const auto epochs = static_cast<double>(parts.math.epochs_begun(steps));
   for (const TermOptions& term : distill.terms) {
-    if (term.warmup_epochs < epochs) continue;
+    TermOptions warm = term;
+    warm.warmup_epochs = 0.0;
+    if (weight_at(term, epochs - 1.0) == weight_at(warm, epochs - 1.0)) continue;
     parts.notes.push_back(
         fmt::format("the term {} never has its full weight: its warmup_epochs are {:.4g}, the run "
-                    "has {:.4g} epochs",
+                    "has {} epoch(s)",
                     term.method, term.warmup_epochs, epochs));
   }
 }

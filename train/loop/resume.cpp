@@ -43,6 +43,7 @@ Json sources_of(const RunData& data, const std::vector<RunTeacher>& teachers) {
 }
 
 void refuse_other_sources(const Json& state, const Json& sources) {
+  if (!state.contains("train_digest")) return;  // saved before these were
   const auto names = [](const Json& json) {
     return json.at("teachers").get<std::vector<std::string>>();
   };
@@ -69,8 +70,9 @@ void refuse_other_sources(const Json& state, const Json& sources) {
 }
 
 Checkpoint read_intact(const CheckpointStore& store, const std::string& name) {
+  const std::filesystem::path folder = store.resolve(name);
   try {
-    return read_checkpoint(store.resolve(name));
+    return read_checkpoint(folder);
   } catch (const Error& error) {
     for (const int64_t step : store.steps()) {
       try {

@@ -79,7 +79,9 @@ Sets open_sets(const Config& config, const Sources& sources) {
     }
     return sets;
   } catch (const Error& error) {
-    throw ConfigError(sources.at("data.path") + error.what());
+    const bool there = std::filesystem::exists(options.path);
+    throw ConfigError(fmt::format("{}{}{}", sources.at("data.path"), error.what(),
+                                  there ? "" : ": --set data.path=FOLDER names yours"));
   }
 }
 

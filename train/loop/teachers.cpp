@@ -3,6 +3,7 @@
 #include "train/checksum.h"
 #include "train/config/dump.h"
 #include "train/files.h"
+#include "train/json_text.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
 #include "train/script_model.h"
@@ -54,6 +55,11 @@ void refuse_other_class_order(const std::vector<std::string>& teacher,
       number, *at, student[number]));
 }
 
+// Names as a checkpoint holds them.
+std::vector<std::string> as_saved(const std::vector<std::string>& names) {
+  return nlohmann::json::parse(json_text(names)).get<std::vector<std::string>>();
+}
+
 std::unique_ptr<FrozenNetwork> build_teacher(const TeacherOptions& options, const Config& config,
                                              const std::vector<std::string>& class_names,
                                              const torch::Device& device) {
@@ -66,7 +72,7 @@ std::unique_ptr<FrozenNetwork> build_teacher(const TeacherOptions& options, cons
   }
   SavedModel saved = is_run ? open_run_model(options.path, options.checkpoint, options.weights)
                             : open_bare_file(options, config);
-  refuse_other_class_order(saved.class_names, class_names);
+  refuse_other_class_order(saved.class_names, as_saved(class_names));
   const ModelOptions& teacher = saved.model->options();
   if (teacher.num_classes != config.model.num_classes) {
     throw Error(fmt::format("the teacher has {} classes, the student {}: they must agree",
@@ -86,16 +92,19 @@ std::string table_of(const Config& config, size_t index) {
   return item_key("teacher", index, config.teachers.size());
 }
 
-// What a teacher's answers come from: its weights, its architecture, the file of a program.
-std::string digest_of(const TeacherOptions& options, FrozenNetwork& teacher) {
-  Checksum sum;
-  const auto add = [&](const std::string& text) { sum.add(text.data(), text.size()); };
-  add(teacher.digest());
+// Of a teacher's weights, how its images are prepared, and the file of a program.
+std::string digest_of(const TeacherOptions& options, const FrozenNetwork& teacher) {
+  const std::string digest = teacher.digest();
+  if (options.format != "torchscript") return digest;
+  return Checksum().add(digest.data(), digest.size()).add(read_bytes(options.path)).hex();
+}
+
+// With the teacher's architecture, whose weights alone might be another's, too.
+std::string cache_digest_of(const RunTeacher& teacher) {
   Config architecture;
-  architecture.model = teacher.model().options();
-  add(dump_config(architecture, /*plain=*/true));
-  if (options.format == "torchscript") sum.add(read_bytes(options.path));
-  return sum.hex();
+  architecture.model = teacher.network->model().options();
+  const std::string text = teacher.digest + dump_config(architecture, /*plain=*/true);
+  return Checksum().add(text.data(), text.size()).hex();
 }
 
 bool has_cache(const TeacherOptions& teacher) { return !teacher.cache.empty(); }
@@ -148,7 +157,7 @@ CacheSubject cache_subject(const Config& config, const RunTeacher& teacher, cons
   const int64_t last = config.data.drop_last ? samples : images - (steps - 1) * samples;
   return {config,
           teacher.name,
-          teacher.digest,
+          cache_digest_of(teacher),
           digests.train,
           digests.eval,
           data.device.is_cuda() ? "cuda" : "cpu",

@@ -13,7 +13,7 @@
 namespace umbra {
 
 struct RunTeacher {
-  std::string name, digest;                // the latter of all that its answers come from
+  std::string name, digest;                // the latter of its weights and its images' preparation
   std::unique_ptr<FrozenNetwork> network;  // may be null where there is a
   std::unique_ptr<TeacherCache> cache;     // that answers instead
   bool logits_only = false;                // nothing else of it is read

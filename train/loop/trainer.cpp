@@ -1,6 +1,5 @@
 #include "train/loop/trainer.h"
 
-#include <ATen/Parallel.h>
 #include <torch/cuda.h>
 
 #include "train/files.h"
@@ -39,14 +38,14 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std:
       train_loader_(parts_.train_set, config_.augment,
                     loader_options(config_, parts_.device, /*train=*/true)),
       eval_loader_(parts_.eval_set, config_.augment,
-                   loader_options(config_, parts_.device, /*train=*/false)),
-      sources_(sources_of(parts_, parts_.teachers)) {
+                   loader_options(config_, parts_.device, /*train=*/false)) {
   if (!resume) return;
   lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
   restore(*resume);
 }
 
 Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
+  sources_ = sources_of(parts_, parts_.teachers);
   check_teachers();
   open_folder(terminal);
   announce();
@@ -213,9 +212,10 @@ void Trainer::update() {
 
 // With data.on_broken = "skip": each broken sample is named once.
 void Trainer::report_broken() {
-  for (Loader* loader : {&train_loader_, &eval_loader_}) {
+  for (const auto& [loader, known] :
+       {std::pair(&train_loader_, &broken_.train), std::pair(&eval_loader_, &broken_.eval)}) {
     for (const BrokenSample& sample : loader->take_broken()) {
-      if (!broken_.insert(sample.name).second) continue;
+      if (!known->insert(sample.index).second) continue;
       log_->row(
           {{"kind", "broken"}, {"step", step_}, {"name", sample.name}, {"reason", sample.reason}});
       log_->info(fmt::format("skipped, broken: {}: {}", sample.name, sample.reason));
@@ -278,6 +278,7 @@ void Trainer::evaluate_if_due() {
 void Trainer::evaluate_student() {
   parts_.model->module().eval();
   scores_ = Json::object();
+  scored_step_ = step_;
   const auto run = [&](Model& model, const char* weights) {
     scores_[weights] = score(
         evaluate(student_forward(model), eval_loader_, prepare_.normalize(), teacher_predictions_),
@@ -345,7 +346,8 @@ Checkpoint Trainer::snapshot() {
                       {"interval", interval_.to_json()},
                       {"seconds", seconds()},
                       {"train_seconds", train_seconds_},
-                      {"broken", broken_},
+                      {"broken", {{"train", broken_.train}, {"eval", broken_.eval}}},
+                      {"scored_step", scored_step_},
                       {"class_names", parts_.train_set->class_names()}};
   checkpoint.state.update(sources_);
   if (scores_.contains("raw")) checkpoint.state["top1"] = scores_["raw"]["headline"];
@@ -369,7 +371,7 @@ void Trainer::restore(const std::string& name) {
 
 void Trainer::take_over(const Checkpoint& checkpoint) {
   const Json& state = checkpoint.state;
-  refuse_other_sources(state, sources_);
+  refuse_other_sources(state, sources_of(parts_, parts_.teachers));
   load_state(parts_.model->module(), checkpoint.tensors.at("model"));
   if (parts_.ema) load_state(parts_.ema->model().module(), checkpoint.tensors.at("ema"));
   if (const auto module = parts_.objective->module()) {
@@ -388,14 +390,19 @@ void Trainer::take_over(const Checkpoint& checkpoint) {
   interval_.from_json(state.at("interval"));
   earlier_seconds_ = state.at("seconds");
   train_seconds_ = state.at("train_seconds");
-  broken_ = state.at("broken").get<std::set<std::string>>();
-  if (best_step_ >= 0 && !fs::exists(folder_.checkpoints().path(best_step_))) {
-    parts_.notes.push_back(fmt::format(
-        "the best checkpoint until then, step {}, is gone: the best of the steps to come counts",
-        best_step_));
-    best_step_ = -1;
-    best_top1_ = -1.0;
+  scored_step_ = state.value("scored_step", int64_t{-1});
+  if (state.contains("broken")) {
+    state.at("broken").at("train").get_to(broken_.train);
+    state.at("broken").at("eval").get_to(broken_.eval);
   }
+  if (best_step_ < 0 || fs::exists(folder_.checkpoints().path(best_step_))) return;
+  parts_.notes.push_back(
+      fmt::format("the best checkpoint until then, step {}, is gone: the best from here on counts",
+                  best_step_));
+  const bool scored_here = scored_step_ == step_;
+  best_step_ = scored_here ? step_ : -1;
+  best_top1_ =
+      scored_here ? std::max(state.value("top1", -1.0), state.value("ema_top1", -1.0)) : -1.0;
 }
 
 // Scores every teacher before any training.
@@ -423,7 +430,7 @@ Json Trainer::summary() const {
           {"objective", describe(config_.distill)},
           {"seed", config_.run.seed},
           {"train_images", parts_.train_set->size()},
-          {"broken_images", broken_.size()},
+          {"broken_images", broken_.train.size() + broken_.eval.size()},
           {"steps", step_},
           {"epochs", epoch()},
           {"batch_size", config_.train.batch_size},

@@ -93,8 +93,10 @@ class Trainer {
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
   nlohmann::json sources_;             // what the run learns from
 
-  const Phase* phase_ = nullptr;       // that the current step belongs to
-  std::set<std::string> broken_;       // names of samples that were skipped, over all processes
+  const Phase* phase_ = nullptr;  // that the current step belongs to
+  struct {
+    std::set<int64_t> train, eval;
+  } broken_;                           // samples that were skipped, over all processes
   int64_t step_ = 0, first_step_ = 0;  // updates made; those made before this process
   Interval interval_;
   double earlier_seconds_ = 0.0;  // of processes before this one
@@ -103,7 +105,7 @@ class Trainer {
   Clock::time_point process_start_;
   nlohmann::json scores_;  // of the last evaluation: {"raw": {...}, "ema": {...}}
   double best_top1_ = -1.0;
-  int64_t best_step_ = -1;
+  int64_t best_step_ = -1, scored_step_ = -1;  // of the last evaluation
   std::string bar_facts_;  // loss and rate of the last interval, for the progress bar
 };
 

@@ -2,6 +2,7 @@
 #include "train/distill/terms/terms.h"
 
 namespace umbra {
+
 std::unique_ptr<Term> make_kd(const TermContext& context) {
   require_head(context);
   return make_plain([options = context.options](const TermInput& input) {

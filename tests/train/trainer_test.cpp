@@ -450,13 +450,8 @@ TEST_F(TrainerTest, AResumedRunKeepsItsTeacherAndItsData) {
                                               "teacher.model=resnet8", "checkpoint.every=10 steps",
                                               "checkpoint.keep=10"};
   train("run", overrides);
-  const auto error_of_resuming = [&]() -> std::string {
-    try {
-      train("run", overrides, "step-00000020");
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "(no error)";
+  const auto error_of_resuming = [&] {
+    return test::error_of([&] { train("run", overrides, "step-00000020"); });
   };
   TensorMap other = teacher;
   other.at("fc.bias") = teacher.at("fc.bias") + 1.0;

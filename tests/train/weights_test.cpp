@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/data_support.h"
 #include "tests/support.h"
 #include "train/error.h"
 #include "train/loop/run_folder.h"

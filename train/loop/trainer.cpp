@@ -45,7 +45,7 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std:
 }
 
 Json Trainer::fit(const StopSignal& stop, Terminal terminal) {
-  sources_ = sources_of(parts_, parts_.teachers);
+  if (sources_.is_null()) sources_ = sources_of(parts_, parts_.teachers);  // else by the resume
   check_teachers();
   open_folder(terminal);
   announce();
@@ -371,7 +371,8 @@ void Trainer::restore(const std::string& name) {
 
 void Trainer::take_over(const Checkpoint& checkpoint) {
   const Json& state = checkpoint.state;
-  refuse_other_sources(state, sources_of(parts_, parts_.teachers));
+  sources_ = sources_of(parts_, parts_.teachers);
+  refuse_other_sources(state, sources_);
   load_state(parts_.model->module(), checkpoint.tensors.at("model"));
   if (parts_.ema) load_state(parts_.ema->model().module(), checkpoint.tensors.at("ema"));
   if (const auto module = parts_.objective->module()) {

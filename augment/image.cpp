@@ -8,6 +8,7 @@
 
 #include "augment/decode_checks.h"
 #include "augment/jpeg.h"
+#include "augment/lower_case.h"
 #include "augment/png.h"
 #include "augment/webp.h"
 
@@ -90,9 +91,7 @@ cv::Mat decode_window(std::span<const uint8_t> bytes, const Box& window, int wan
 }
 
 bool is_image_name(const std::string& file_name) {
-  std::string lower = file_name;
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string lower = lower_case(file_name);
   constexpr std::array<std::string_view, 4> kExtensions = {".jpg", ".jpeg", ".png", ".webp"};
   return std::any_of(kExtensions.begin(), kExtensions.end(),
                      [&](std::string_view extension) { return lower.ends_with(extension); });

@@ -75,6 +75,7 @@ SHAKE = {
 }
 CNN = COMMON | SHAKE | {
     "shake, as the public code": preset("shake-code", 'shadow = "teacher"'),
+    "the same, logits as they are": preset("shake-code", 'shadow = "teacher"\nlogit_norm = "none"'),
     "ofd": term("ofd"),
     "norm": preset("norm", model="expanded_channels = 512") +
             term("norm", "factor_epochs = [1, 2, 19, 22]"),

@@ -12,8 +12,11 @@ student=$source_dir/configs/demo/vit-shake.toml
 
 expect 0 "torch" "$umbra" --version
 expect 0 "train" "$umbra" --help
-expect 2 "" "$umbra"
-expect 2 "" "$umbra" fly
+expect 2 "got no command, wanted one of train" "$umbra"
+expect 2 "got fly, wanted one of train" "$umbra" fly
+expect 2 "umbra bench: got walk, wanted one of" "$umbra" bench walk
+expect 2 "umbra train: got --fast, which it does not know" "$umbra" train "$teacher" --fast
+expect 2 "umbra eval: path is required" "$umbra" eval
 expect 2 "unknown key 'lrr'" "$umbra" config "$teacher" --set optim.lrr=1
 expect 2 "cannot read the config file" "$umbra" train "$work/absent.toml"
 expect 2 "no data set found" "$umbra" train "$teacher" --out "$work/x" --set data.path="$work"

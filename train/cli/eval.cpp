@@ -64,10 +64,8 @@ std::vector<std::string> weight_kinds(const EvalArguments& arguments) {
 SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
                       const Config& config) {
   if (kind != "file") return open_run_model(arguments.path, arguments.checkpoint, kind);
-  SavedModel saved;
-  saved.model = open_model_file(arguments.path, config.model);
-  saved.description = arguments.path;
-  return saved;
+  const augment::AugmentOptions& view = config.augment;
+  return open_bare_model(arguments.path, config.model, {view.mean, view.std, view.image_size});
 }
 
 void write_per_class(std::ofstream& file, const std::string& weights, const EvalResult& result,
@@ -116,8 +114,6 @@ void eval(const EvalArguments& arguments) {
   if (!arguments.json) {
     fmt::print("{} images of {}, {} on {}\n{}\n", dataset->size(), config.data.path,
                precision_name(precision), device.str(), view_text(config.augment));
-    fmt::print("{:<6} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5",
-               "loss", "ECE");
   }
   for (const std::string& kind : weight_kinds(arguments)) {
     const SavedModel saved = open_model(arguments, kind, config);
@@ -128,6 +124,10 @@ void eval(const EvalArguments& arguments) {
       return saved.model->forward(images);
     };
     const EvalResult result = evaluate(forward, loader, normalize);
+    if (!arguments.json && rows.empty()) {
+      fmt::print("{:<7} {:<10} {:>8} {:>8} {:>8} {:>8}\n", "weights", "head", "top-1", "top-5",
+                 "loss", "ECE");
+    }
     for (const HeadScore& head : result.heads) {
       rows.push_back({{"model", saved.description},
                       {"weights", kind},

@@ -3,6 +3,8 @@
 
 #include <malloc.h>
 
+#include <fmt/ranges.h>
+
 #include <torch/version.h>
 #include <opencv2/core/version.hpp>
 
@@ -24,10 +26,34 @@ std::string version_text() {
                      TORCH_VERSION, CV_VERSION, describe(choose_device("auto")));
 }
 
+// Of a command line that cannot be parsed: what is wrong with it, and where to read on.
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  std::string command = app->get_name();
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    command += " " + app->get_name();
+  }
+  const std::vector<std::string> left_over = app->remaining();
+  std::vector<std::string> wanted;
+  for (const CLI::App* sub : app->get_subcommands([](const CLI::App*) { return true; })) {
+    wanted.push_back(sub->get_name());
+  }
+  std::string what = error.what();
+  if (!wanted.empty()) {
+    what =
+        fmt::format("got {}, wanted one of {}",
+                    left_over.empty() ? "no command" : left_over.front(), fmt::join(wanted, ", "));
+  } else if (!left_over.empty()) {
+    what = fmt::format("got {}, which it does not know", fmt::join(left_over, " "));
+  }
+  return fmt::format("{0}: {1}. {0} --help tells more\n", command, what);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Trains vision transformers by distillation from CNN teachers.", "umbra");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text, "Versions of umbra, torch, OpenCV; device");
+  app.failure_message(usage_error);
   app.footer("umbra COMMAND --help tells more. Start with: umbra train configs/demo/teacher.toml");
   add_train_command(app);
   add_eval_command(app);

@@ -82,6 +82,7 @@ void print_header(bool markdown) {
 void models(const ModelsArguments& arguments) {
   std::vector<std::string> names = arguments.names;
   if (names.empty()) names = model_names();
+  for (const std::string& name : names) named_model(name);  // throws before a table is begun
   Json rows = Json::array();
   if (!arguments.json) print_header(arguments.markdown);
   for (const std::string& name : names) {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <iterator>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "augment/lower_case.h"
 #include "train/error.h"
 
 namespace umbra {
@@ -31,9 +31,7 @@ std::string names_or_none(const std::vector<std::string>& names) {
 
 bool is_sample(const std::string& path) {
   if (augment::is_image_name(path)) return true;
-  std::string lower = path;
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string lower = lower_case(path);
   for (const std::string_view extension : kUnreadable) {
     if (!lower.ends_with(extension)) continue;
     throw Error(fmt::format("{}: got a {} file, wanted JPEG, PNG or WebP. Convert or remove it",

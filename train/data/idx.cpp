@@ -1,12 +1,12 @@
 #include "train/data/idx.h"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "augment/lower_case.h"
 #include "train/data/gzip.h"
 #include "train/data/memory_dataset.h"
 #include "train/error.h"
@@ -78,10 +78,7 @@ Part read_part(const fs::path& folder, const std::string& split) {
 std::string lower_name(const fs::path& folder) {
   fs::path path = fs::absolute(folder).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
-  std::string name = path.filename().string();
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return name;
+  return lower_case(path.filename().string());
 }
 
 std::vector<std::string> names_of(const fs::path& folder, int64_t classes) {

@@ -17,6 +17,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "augment/lower_case.h"
 #include "train/data/file_dataset.h"
 #include "train/data/tar.h"
 #include "train/error.h"
@@ -33,14 +34,8 @@ constexpr std::array<std::string_view, 6> kEndings = {".tar",     ".tar.gz", ".t
 
 using Shards = std::vector<std::shared_ptr<const TarFile>>;
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
-
 bool is_tar_name(const fs::path& path) {
-  const std::string name = lower(path.filename().string());
+  const std::string name = lower_case(path.filename().string());
   return std::any_of(kEndings.begin(), kEndings.end(),
                      [&](std::string_view ending) { return name.ends_with(ending); });
 }
@@ -53,7 +48,7 @@ std::set<std::string> parts_of(const fs::path& path) {
                                                             {"validation", "val"},
                                                             {"test", "test"}};
   const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
-  const std::string name = lower(path.filename().string());
+  const std::string name = lower_case(path.filename().string());
   std::set<std::string> parts;
   for (auto at = name.begin(); at != name.end();) {
     at = std::find_if(at, name.end(), is_letter);
@@ -100,7 +95,7 @@ std::pair<std::string, std::string> split_key(const std::string& path) {
   const size_t slash = path.rfind('/');
   const size_t dot = path.find('.', slash == std::string::npos ? 0 : slash + 1);
   if (dot == std::string::npos) return {path, ""};
-  return {path.substr(0, dot), lower(path.substr(dot + 1))};
+  return {path.substr(0, dot), lower_case(path.substr(dot + 1))};
 }
 
 // What a part of a data set has in its archives.

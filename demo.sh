@@ -29,7 +29,7 @@ umbra=build/release/umbra
 
 tools/setup.sh
 cmake --preset release ${UMBRA_TORCH_ROOT:+"-DUMBRA_TORCH_ROOT=$UMBRA_TORCH_ROOT"} --log-level=WARNING
-cmake --build --preset release --target umbra
+cmake --build --preset release --parallel "$(nproc)" --target umbra
 ((build_only)) && exit 0
 
 if [[ -e $out/summary.json ]]; then

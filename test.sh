@@ -5,5 +5,5 @@ cd "$(dirname "$0")"
 
 tools/setup.sh --tests
 cmake --preset release ${UMBRA_TORCH_ROOT:+"-DUMBRA_TORCH_ROOT=$UMBRA_TORCH_ROOT"}
-cmake --build --preset release
+cmake --build --preset release --parallel "$(nproc)"
 ctest --preset release "$@"

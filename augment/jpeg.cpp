@@ -231,11 +231,13 @@ JpegWriter& writer_of(j_compress_ptr info) { return *static_cast<JpegWriter*>(in
 // One chunk more; an exception must not pass through libjpeg.
 void JpegWriter::grow() {
   const size_t used = bytes.size();
+  bool done = false;
   try {
     bytes.resize(used + kWriteChunk);
-  } catch (const std::bad_alloc&) {
-    ERREXIT1(&info, JERR_OUT_OF_MEMORY, 0);
+    done = true;
+  } catch (const std::bad_alloc&) {  // libjpeg's way out, a jump, must not leave the handler
   }
+  if (!done) ERREXIT1(&info, JERR_OUT_OF_MEMORY, 0);
   destination.next_output_byte = bytes.data() + used;
   destination.free_in_buffer = kWriteChunk;
 }

@@ -35,7 +35,8 @@ class Backbone : public torch::nn::Module {
  protected:
   // Registers what distillation adds to a backbone, for `width` channels of the last map: the
   // shadow heads fc_shadow.0, fc_shadow.1, ... (linear ones start by `init` as the class head does;
-  // null: torch's own), and the feature transform. Every backbone calls it last in its constructor.
+  // null: torch's own), and the feature transform. Every backbone calls it after registering all
+  // else; one that then draws its convolutions anew draws those of the transform, too.
   using HeadInit = void (*)(torch::nn::LinearImpl& head);
   void add_distillation_layers(const CnnOptions& options, int64_t width, HeadInit init = nullptr);
 

@@ -36,13 +36,11 @@ class InvertedResidual : public Block {
     layers->push_back(last_norm);
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor y =
         conv_norm(*last_conv_, *last_norm, run_fused(inner_, x), has_sum_ ? x : torch::Tensor());
-    return {"", y, y};
+    return {y, y};
   }
-
-  torch::nn::BatchNorm2d last_norm{nullptr};
 
  private:
   bool has_sum_;
@@ -93,8 +91,7 @@ CnnOutput CifarMobileNetV2::forward(const torch::Tensor& images) {
 std::vector<torch::nn::BatchNorm2d> CifarMobileNetV2::stage_norms() const {
   std::vector<torch::nn::BatchNorm2d> norms;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!kRows[i].is_stage) continue;
-    norms.push_back(layers_[i]->ptr(layers_[i]->size() - 1)->as<InvertedResidual>()->last_norm);
+    if (kRows[i].is_stage) norms.push_back(last_norm_of(layers_[i]));
   }
   return norms;
 }

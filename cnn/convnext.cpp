@@ -35,11 +35,11 @@ class ConvNeXtBlock : public Block {
     fc2_ = mlp->register_module("fc2", torch::nn::Linear(4 * width, width));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     torch::Tensor y = norm_(conv_dw_(x).permute({0, 2, 3, 1}));  // [B, H, W, C]
     y = fc2_(torch::gelu(fc1_(y))) * gamma_;
     y = y.permute({0, 3, 1, 2}) + x;  // [B, C, H, W]
-    return {"", y, y};
+    return {y, y};
   }
 
  private:

@@ -9,12 +9,13 @@
 namespace umbra::cnn {
 
 // x is [B, C, H, W] throughout, a residual of the result's size, or undefined.
+
 // conv(x) + residual.
 torch::Tensor convolve(torch::nn::Conv2dImpl& conv, const torch::Tensor& x,
                        const torch::Tensor& residual = {});
 
 // norm(conv(x)) + residual, then ReLU with `relu`. Where the norm is in evaluation and nothing asks
-// for gradients, as in a teacher, bf16 has it folded into the convolution.
+// for gradients, as in a teacher, bf16 on a CPU has it folded into the convolution.
 torch::Tensor conv_norm(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
                         const torch::Tensor& x, const torch::Tensor& residual = {},
                         bool relu = false);

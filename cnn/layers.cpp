@@ -11,13 +11,15 @@ torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, 
 }
 
 Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torch::Tensor& x) {
-  Stage stage;
-  stage.post = x;
+  Activated out{x, {}};
   for (size_t i = 0; i < layer->size(); ++i) {
-    stage = layer->ptr(i)->as<Block>()->forward(stage.post, /*ends_stage=*/i + 1 == layer->size());
+    out = layer->ptr(i)->as<Block>()->forward(out.after, /*ends_stage=*/i + 1 == layer->size());
   }
-  stage.name = std::move(name);
-  return stage;
+  return {std::move(name), out.after, out.before};
+}
+
+torch::nn::BatchNorm2d last_norm_of(const torch::nn::ModuleList& layer) {
+  return layer->ptr(layer->size() - 1)->as<Block>()->last_norm;
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cnn/backbone.h"
+#include "cnn/fused.h"
 
 namespace umbra::cnn {
 
@@ -14,11 +15,18 @@ torch::nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride =
 // A block tells its output after its last activation and, if it ends a stage, before it.
 class Block : public torch::nn::Module {
  public:
-  virtual Stage forward(const torch::Tensor& x, bool ends_stage) = 0;
+  virtual Activated forward(const torch::Tensor& x, bool ends_stage) = 0;
+
+  // Before the last activation, and before the sum, where there is a shortcut; null in blocks that
+  // are not built so.
+  torch::nn::BatchNorm2d last_norm{nullptr};
 };
 
 // Runs a list of Blocks one after the other; the stage is the last one's.
 Stage run_layer(const torch::nn::ModuleList& layer, std::string name, const torch::Tensor& x);
+
+// Of the last of a list of Blocks.
+torch::nn::BatchNorm2d last_norm_of(const torch::nn::ModuleList& layer);
 
 // Every convolution's weight from N(0, sqrt(2 / (k * k * out))), biases 0.
 void init_convolutions(torch::nn::Module& network);

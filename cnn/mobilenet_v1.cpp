@@ -25,8 +25,8 @@ constexpr std::array<Shape, 13> kBlocks = {{{64, 1},
                                             {512, 1},
                                             {1024, 2},
                                             {1024, 1}}};
-constexpr std::array<size_t, 4> kTaps = {3, 5, 11,
-                                         13};  // indices into `model`, where 0 is the stem
+// Indices into `model`, where 0 is the stem.
+constexpr std::array<size_t, 4> kTaps = {3, 5, 11, 13};
 
 // A convolution of stride 2, batch norm and ReLU.
 class Stem : public Block {
@@ -35,8 +35,8 @@ class Stem : public Block {
     conv_ = register_module("0", conv(in_chans, kStemWidth, 3, 2));
     bn_ = register_module("1", BatchNorm2d(kStemWidth));
   }
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
-    return {"", conv_norm_relu(*conv_, *bn_, x), {}};
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+    return {conv_norm_relu(*conv_, *bn_, x), {}};
   }
 
  private:
@@ -53,13 +53,10 @@ class SeparableBlock : public Block {
     pointwise_ = register_module("3", conv(in_width, width, 1));
     last_norm = register_module("4", BatchNorm2d(width));
   }
-  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+  Activated forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = conv_norm_relu(*depthwise_, *bn1_, x);
-    const Activated out = conv_norm_activated(*pointwise_, *last_norm, inner, {}, ends_stage);
-    return {"", out.after, out.before};
+    return conv_norm_activated(*pointwise_, *last_norm, inner, {}, ends_stage);
   }
-
-  BatchNorm2d last_norm{nullptr};
 
  private:
   torch::nn::Conv2d depthwise_{nullptr}, pointwise_{nullptr};
@@ -87,11 +84,9 @@ CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
   CnnOutput output;
   torch::Tensor x = images;
   for (size_t i = 0; i < model_->size(); ++i) {
-    Stage stage = model_[i]->as<Block>()->forward(x, is_tapped(i));
-    x = stage.post;
-    if (!is_tapped(i)) continue;
-    stage.name = fmt::format("model.{}", i);
-    output.stages.push_back(std::move(stage));
+    const Activated out = model_[i]->as<Block>()->forward(x, is_tapped(i));
+    x = out.after;
+    if (is_tapped(i)) output.stages.push_back({fmt::format("model.{}", i), x, out.before});
   }
   run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
@@ -99,7 +94,7 @@ CnnOutput MobileNetV1::forward(const torch::Tensor& images) {
 
 std::vector<torch::nn::BatchNorm2d> MobileNetV1::stage_norms() const {
   std::vector<torch::nn::BatchNorm2d> norms;
-  for (const size_t tap : kTaps) norms.push_back(model_->ptr(tap)->as<SeparableBlock>()->last_norm);
+  for (const size_t tap : kTaps) norms.push_back(model_->ptr(tap)->as<Block>()->last_norm);
   return norms;
 }
 

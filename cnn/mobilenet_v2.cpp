@@ -26,11 +26,9 @@ int64_t same_padding(int64_t side, int64_t kernel, int64_t stride) {
 // Of stride 2 TensorFlow's padding depends on the image: conv_norm_relu6 does it.
 Conv2d strided_conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t groups,
                     bool tensorflow) {
-  return Conv2d(torch::nn::Conv2dOptions(in, out, kernel)
-                    .stride(stride)
-                    .padding(tensorflow && stride > 1 ? 0 : kernel / 2)
-                    .groups(groups)
-                    .bias(false));
+  Conv2d result = conv(in, out, kernel, stride, groups);
+  if (tensorflow && stride > 1) result->options.padding(0);
+  return result;
 }
 
 // x, padded where the convolution leaves TensorFlow's padding to its caller.
@@ -64,10 +62,10 @@ class SeparableBlock : public Block {
     bn2_ = register_module("bn2", norm(s.out, s.tensorflow));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor inner = conv_norm_relu6(conv_dw_, bn1_, x);
     const torch::Tensor y = conv_norm(*conv_pw_, *bn2_, inner);
-    return {"", y, y};
+    return {y, y};
   }
 
  private:
@@ -89,11 +87,11 @@ class InvertedResidual : public Block {
     bn3_ = register_module("bn3", norm(s.out, s.tensorflow));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     torch::Tensor y = conv_norm_relu6(conv_pw_, bn1_, x);
     y = conv_norm_relu6(conv_dw_, bn2_, y);
     y = conv_norm(*conv_pwl_, *bn3_, y, shortcut_ ? x : torch::Tensor());
-    return {"", y, y};
+    return {y, y};
   }
 
  private:

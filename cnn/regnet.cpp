@@ -37,12 +37,6 @@ class SqueezeExciteImpl : public torch::nn::Module {
 };
 TORCH_MODULE(SqueezeExcite);
 
-Entry regnety(std::string name, RegNetDesign design) {
-  return entry<RegNet>(std::move(name), 224, design);
-}
-
-}  // namespace
-
 class RegNetBlock : public Block {
  public:
   RegNetBlock(int64_t in_width, int64_t width, int64_t stride, int64_t group_width) {
@@ -50,26 +44,30 @@ class RegNetBlock : public Block {
     conv2_ = register_module("conv2", ConvNorm(width, width, 3, stride, width / group_width));
     se_ = register_module("se", SqueezeExcite(width, in_width / 4));
     conv3_ = register_module("conv3", ConvNorm(width, width, 1));
+    last_norm = conv3_->bn;
     if (stride != 1 || in_width != width) {
       downsample_ = register_module("downsample", ConvNorm(in_width, width, 1, stride));
     }
   }
 
-  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+  Activated forward(const torch::Tensor& x, bool ends_stage) override {
     torch::Tensor y = conv_norm_relu(*conv1_->conv, *conv1_->bn, x);
     y = se_(conv_norm_relu(*conv2_->conv, *conv2_->bn, y));
     const torch::Tensor shortcut =
         downsample_ ? conv_norm(*downsample_->conv, *downsample_->bn, x) : x;
-    const Activated out = conv_norm_activated(*conv3_->conv, *conv3_->bn, y, shortcut, ends_stage);
-    return {"", out.after, out.before};
+    return conv_norm_activated(*conv3_->conv, *conv3_->bn, y, shortcut, ends_stage);
   }
-
-  torch::nn::BatchNorm2d& last_norm() { return conv3_->bn; }
 
  private:
   ConvNorm conv1_{nullptr}, conv2_{nullptr}, conv3_{nullptr}, downsample_{nullptr};
   SqueezeExcite se_{nullptr};
 };
+
+Entry regnety(std::string name, RegNetDesign design) {
+  return entry<RegNet>(std::move(name), 224, design);
+}
+
+}  // namespace
 
 RegNet::RegNet(const RegNetDesign& design, const CnnOptions& options) {
   const auto stem = register_module("stem", std::make_shared<torch::nn::Module>());
@@ -79,9 +77,9 @@ RegNet::RegNet(const RegNetDesign& design, const CnnOptions& options) {
   for (size_t i = 0; i < design.widths.size(); ++i) {
     const auto stage =
         register_module(fmt::format("s{}", i + 1), std::make_shared<torch::nn::Module>());
-    auto& blocks = stages_.emplace_back();
+    torch::nn::ModuleList& blocks = stages_.emplace_back();
     for (int64_t j = 0; j < design.blocks[i]; ++j) {
-      blocks.push_back(
+      blocks->push_back(
           stage->register_module(fmt::format("b{}", j + 1),
                                  std::make_shared<RegNetBlock>(
                                      width, design.widths[i], j == 0 ? 2 : 1, design.group_width)));
@@ -99,7 +97,9 @@ void RegNet::init_weights(bool zero_init_residual) {
   init_head(*fc_);
   if (!zero_init_residual) return;
   for (const auto& blocks : stages_) {
-    for (const auto& block : blocks) torch::nn::init::zeros_(block->last_norm()->weight);
+    for (const auto& block : *blocks) {
+      torch::nn::init::zeros_(block->as<Block>()->last_norm->weight);
+    }
   }
 }
 
@@ -107,13 +107,8 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
   CnnOutput output;
   torch::Tensor x = conv_norm_relu(*stem_conv_, *stem_bn_, images);
   for (size_t i = 0; i < stages_.size(); ++i) {
-    Stage stage;
-    for (const auto& block : stages_[i]) {
-      stage = block->forward(x, /*ends_stage=*/block == stages_[i].back());
-      x = stage.post;
-    }
-    stage.name = fmt::format("s{}", i + 1);
-    output.stages.push_back(std::move(stage));
+    output.stages.push_back(run_layer(stages_[i], fmt::format("s{}", i + 1), x));
+    x = output.stages.back().post;
   }
   run_heads(transformed(x, output).mean({2, 3}), output);
   return output;
@@ -121,7 +116,7 @@ CnnOutput RegNet::forward(const torch::Tensor& images) {
 
 std::vector<torch::nn::BatchNorm2d> RegNet::stage_norms() const {
   std::vector<torch::nn::BatchNorm2d> norms;
-  for (const auto& blocks : stages_) norms.push_back(blocks.back()->last_norm());
+  for (const auto& blocks : stages_) norms.push_back(last_norm_of(blocks));
   return norms;
 }
 

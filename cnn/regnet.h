@@ -16,8 +16,6 @@ struct RegNetDesign {
   std::array<int64_t, 4> blocks;
 };
 
-class RegNetBlock;
-
 class RegNet : public Backbone {
  public:
   RegNet(const RegNetDesign& design, const CnnOptions& options);
@@ -30,7 +28,7 @@ class RegNet : public Backbone {
 
   torch::nn::Conv2d stem_conv_{nullptr};
   torch::nn::BatchNorm2d stem_bn_{nullptr};
-  std::vector<std::vector<std::shared_ptr<RegNetBlock>>> stages_;
+  std::vector<torch::nn::ModuleList> stages_;  // of registered blocks
   torch::nn::Linear fc_{nullptr};
 };
 

@@ -10,13 +10,11 @@ using torch::nn::BatchNorm2d;
 
 class ResidualBlock : public Block {
  public:
-  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+  Activated forward(const torch::Tensor& x, bool ends_stage) override {
     const torch::Tensor inner = before_last(x), added = shortcut(x);
-    const Activated out = conv_norm_activated(*last_conv, *last_norm, inner, added, ends_stage);
-    return {"", out.after, out.before};
+    return conv_norm_activated(*last_conv, *last_norm, inner, added, ends_stage);
   }
   torch::nn::Conv2d last_conv{nullptr};
-  BatchNorm2d last_norm{nullptr};
 
  protected:
   ResidualBlock(int64_t in_width, int64_t width, int64_t stride, const ResNetDesign& design)
@@ -226,9 +224,7 @@ CnnOutput ResNet::forward(const torch::Tensor& images) {
 
 std::vector<torch::nn::BatchNorm2d> ResNet::stage_norms() const {
   std::vector<torch::nn::BatchNorm2d> norms;
-  for (const auto& layer : layers_) {
-    norms.push_back(layer->ptr(layer->size() - 1)->as<ResidualBlock>()->last_norm);
-  }
+  for (const auto& layer : layers_) norms.push_back(last_norm_of(layer));
   return norms;
 }
 

@@ -22,16 +22,15 @@ class ShuffleUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(out));
   }
 
-  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+  Activated forward(const torch::Tensor& x, bool ends_stage) override {
     torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, x);
     y = conv_norm_relu(*conv2_, *bn2_, torch::channel_shuffle(y, first_groups_));
     if (stride_ == 1) {
-      const Activated out = conv_norm_activated(*conv3_, *bn3_, y, x, ends_stage);
-      return {"", out.after, out.before};
+      return conv_norm_activated(*conv3_, *bn3_, y, x, ends_stage);
     }
     const torch::Tensor pre =
         torch::cat({conv_norm(*conv3_, *bn3_, y), torch::avg_pool2d(x, 3, 2, 1)}, 1);
-    return {"", torch::relu(pre), pre};
+    return {torch::relu(pre), pre};
   }
 
  private:

@@ -19,15 +19,13 @@ class BasicUnit : public Block {
     bn3_ = register_module("bn3", torch::nn::BatchNorm2d(half));
   }
 
-  Stage forward(const torch::Tensor& x, bool ends_stage) override {
+  Activated forward(const torch::Tensor& x, bool ends_stage) override {
     const std::vector<torch::Tensor> halves = x.chunk(2, 1);
     torch::Tensor y = conv_norm_relu(*conv1_, *bn1_, halves[1]);
     y = conv_norm(*conv2_, *bn2_, y);
     const Activated out = conv_norm_activated(*conv3_, *bn3_, y, {}, ends_stage);
-    Stage stage;
-    stage.post = torch::channel_shuffle(torch::cat({halves[0], out.after}, 1), 2);
-    if (ends_stage) stage.pre = torch::cat({halves[0], out.before}, 1);
-    return stage;
+    return {torch::channel_shuffle(torch::cat({halves[0], out.after}, 1), 2),
+            ends_stage ? torch::cat({halves[0], out.before}, 1) : torch::Tensor()};
   }
 
  private:
@@ -52,12 +50,12 @@ class DownUnit : public Block {
     bn5_ = register_module("bn5", torch::nn::BatchNorm2d(half));
   }
 
-  Stage forward(const torch::Tensor& x, bool /*ends_stage*/) override {
+  Activated forward(const torch::Tensor& x, bool /*ends_stage*/) override {
     const torch::Tensor left = conv_norm(*conv2_, *bn2_, conv_norm(*conv1_, *bn1_, x));
     const torch::Tensor inner = conv_norm_relu(*conv3_, *bn3_, x);
     const torch::Tensor right = conv_norm(*conv5_, *bn5_, conv_norm(*conv4_, *bn4_, inner));
     const torch::Tensor pre = torch::cat({left, right}, 1);
-    return {"", torch::channel_shuffle(torch::relu(pre), 2), pre};
+    return {torch::channel_shuffle(torch::relu(pre), 2), pre};
   }
 
  private:

@@ -4,30 +4,29 @@
 #include "cnn/layers.h"
 
 namespace umbra::cnn {
-namespace {
-
-// The last activation is left to the caller.
-torch::nn::Sequential conv_block(int64_t in, int64_t width, int64_t convs) {
-  torch::nn::Sequential block;
-  for (int64_t i = 0; i < convs; ++i) {
-    if (i > 0) block->push_back(torch::nn::ReLU());
-    const auto conv3x3 = torch::nn::Conv2dOptions(i == 0 ? in : width, width, 3).padding(1);
-    block->push_back(torch::nn::Conv2d(conv3x3));
-    block->push_back(torch::nn::BatchNorm2d(width));
-  }
-  return block;
-}
-
-}  // namespace
 
 Vgg::Vgg(const VggDesign& design, const CnnOptions& options) {
   refuse_zero_init(options);
   int64_t width = options.in_chans;
   for (size_t i = 0; i < design.convs.size(); ++i) {
     const int64_t block_width = std::min<int64_t>(64 << i, 512);
-    blocks_.emplace_back(register_module(fmt::format("block{}", i),
-                                         conv_block(width, block_width, design.convs[i])));
-    width = block_width;
+    const auto conv3x3 = [&] {
+      const auto same_size = torch::nn::Conv2dOptions(width, block_width, 3).padding(1);
+      width = block_width;
+      return torch::nn::Conv2d(same_size);
+    };
+    ConvBlock& block = blocks_.emplace_back();
+    for (int64_t j = 1; j < design.convs[i]; ++j) {
+      block.inner->push_back(conv3x3());
+      block.inner->push_back(torch::nn::BatchNorm2d(width));
+      block.inner->push_back(torch::nn::ReLU());
+    }
+    block.last_conv = conv3x3();
+    block.last_norm = torch::nn::BatchNorm2d(width);
+    const auto layers = register_module(fmt::format("block{}", i), torch::nn::Sequential());
+    layers->extend(*block.inner);
+    layers->push_back(block.last_conv);
+    layers->push_back(block.last_norm);
   }
   classifier_ = register_module("classifier", torch::nn::Linear(width, options.num_classes));
   add_distillation_layers(options, width, init_head);
@@ -39,12 +38,14 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
   CnnOutput output;
   torch::Tensor x = images;
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    const torch::Tensor pre = run_fused(blocks_[i], x);
-    x = torch::relu(pre);
+    auto& [inner, last_conv, last_norm] = blocks_[i];
+    const Activated out =
+        conv_norm_activated(*last_conv, *last_norm, run_fused(inner, x), {}, /*keep_before=*/i > 0);
+    x = out.after;
     if (i == 0) {
       output.stem = x;
     } else {
-      output.stages.push_back({fmt::format("block{}", i), x, pre});
+      output.stages.push_back({fmt::format("block{}", i), x, out.before});
     }
     if (i < 3 || (i == 3 && images.size(2) == 64)) x = torch::max_pool2d(x, 2);
   }
@@ -54,10 +55,7 @@ CnnOutput Vgg::forward(const torch::Tensor& images) {
 
 std::vector<torch::nn::BatchNorm2d> Vgg::stage_norms() const {
   std::vector<torch::nn::BatchNorm2d> norms;
-  for (size_t i = 1; i < blocks_.size(); ++i) {
-    norms.emplace_back(std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(
-        blocks_[i]->ptr(blocks_[i]->size() - 1)));
-  }
+  for (size_t i = 1; i < blocks_.size(); ++i) norms.push_back(blocks_[i].last_norm);
   return norms;
 }
 

@@ -21,7 +21,13 @@ class Vgg : public Backbone {
   std::vector<torch::nn::BatchNorm2d> stage_norms() const override;
 
  private:
-  std::vector<torch::nn::Sequential> blocks_;
+  // Of registered layers. A ReLU follows the last norm, too.
+  struct ConvBlock {
+    torch::nn::Sequential inner;  // all before the last convolution
+    torch::nn::Conv2d last_conv{nullptr};
+    torch::nn::BatchNorm2d last_norm{nullptr};
+  };
+  std::vector<ConvBlock> blocks_;
   torch::nn::Linear classifier_{nullptr};
 };
 

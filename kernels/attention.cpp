@@ -110,8 +110,7 @@ void store_rows(const float* from, int64_t from_stride, int64_t rows, int64_t co
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; j += 16) {
       const __m512 x = _mm512_loadu_ps(from + i * from_stride + j);
-      _mm256_mask_storeu_epi16(to + i * stride + j, lanes16(columns - j),
-                               narrow(_mm512_mul_ps(x, factor)));
+      store(to + i * stride + j, lanes16(columns - j), _mm512_mul_ps(x, factor));
     }
   }
 }
@@ -190,10 +189,8 @@ void attention_backward(const AttentionShape& shape, const bf16* q, const bf16* 
     __m512 sum = _mm512_setzero_ps();
     for (int64_t j = 0; j < dim; j += 16) {
       const __mmask16 lanes = lanes16(dim - j);
-      const auto load = [&](const bf16* row) {
-        return widen(_mm256_maskz_loadu_epi16(lanes, row + i * shape.stride + j));
-      };
-      sum = _mm512_fmadd_ps(load(out), load(grad_out), sum);
+      const int64_t at = i * shape.stride + j;
+      sum = _mm512_fmadd_ps(load(out + at, lanes), load(grad_out + at, lanes), sum);
     }
     s.delta[i] = _mm512_reduce_add_ps(sum);
   }

@@ -7,9 +7,9 @@
 
 namespace umbra::kernels {
 
-// Self-attention of one head of one image. Rows of `qkv` are tokens: `stride` values
-// apart, with q, k and v of this head at their pointers. Softmax in fp32, products of bf16 with
-// sums in fp32.
+// Self-attention of one head of one image. Tokens of q, k and v and of their gradients are
+// `qkv_stride` values apart, those of the output and its gradient `stride`. Softmax in fp32,
+// products of bf16 with sums in fp32.
 struct AttentionShape {
   int64_t tokens, dim;         // of one head
   int64_t qkv_stride, stride;  // between tokens: of q, k, v; of the output

@@ -93,8 +93,7 @@ inline void multiply_tiles(int64_t rows, int64_t columns, int64_t depth, const b
   }
 }
 
-// --- in registers, with AVX-512
-// -------------------------------------------------------------------
+// --- in registers, with AVX-512 ---
 
 // C [8, 16 columns] = A [8, depth] B.
 template <int kColumns>
@@ -150,8 +149,7 @@ inline void multiply(int64_t rows, int64_t columns, int64_t depth, const bf16* a
   how(rows, columns, depth, a, lda, b, ldb, c, ldc);
 }
 
-// --- layouts
-// --------------------------------------------------------------------------------------
+// --- layouts ---
 
 // Two rows of 32 bf16 woven into 32 pairs.
 inline void weave(__m512i first, __m512i second, __m512i& low, __m512i& high) {

@@ -114,7 +114,7 @@ def folder(out, student, method, seed):
 def last_scores(run):
     """What a finished run scored after its last step: top-1 by head, and agreement; in %."""
     scores = json.loads((run / "summary.json").read_text())["last"]["raw"]
-    return {name: score["top1"] if isinstance(score, dict) else round(score, 2)
+    return {name: round(score["top1"] if isinstance(score, dict) else score, 2)
             for name, score in scores.items()}
 
 

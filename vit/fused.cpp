@@ -234,10 +234,11 @@ torch::Tensor add(const Residual& residual) {
 std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
                                                  torch::nn::LayerNorm& norm) {
   const auto& [x, change, keep] = residual;
-  const bool change_fits = !change.defined() || bf16_on_cpu(change);
+  const bool change_fits =
+      !change.defined() || (bf16_on_cpu(change) && change.sizes() == x.sizes());
   if (kernels::available() && kernels::autocast_to_bf16(x) && x.numel() > 0 &&
       x.scalar_type() == torch::kFloat32 && norm->weight.scalar_type() == torch::kFloat32 &&
-      change_fits) {
+      norm->weight.numel() == x.size(-1) && change_fits) {
     const auto given = [](const torch::Tensor& tensor) {
       return tensor.defined() ? std::optional(tensor) : std::nullopt;
     };

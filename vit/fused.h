@@ -10,7 +10,7 @@
 namespace umbra::vit {
 
 // Multi-head self-attention, softmax(q k^T / sqrt(d)) v. qkv [B, N, 3 D]: rows are q, k, v, each
-// head-major. Returns [B, N, D].
+// head-major. Returns [B, N, D]. ATen's with dropout in training, or for more than 1,024 tokens.
 torch::Tensor attention(const torch::Tensor& qkv, int64_t num_heads, double dropout);
 
 // The residual stream on its way: x + keep * change, not yet added up, so that the sum can be taken

@@ -6,12 +6,16 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/augment/statistics.h"
+
 namespace umbra::augment {
 namespace {
 
+using test::expect_even;
+using test::expect_mean;
+using test::kSigmas;
+
 constexpr int kDraws = 100000;
-constexpr double kSigmas = 4.9;       // P(|z| > 4.9) = 1e-6
-constexpr double kNormalTail = 4.75;  // P(z > 4.75) = 1e-6
 
 std::vector<uint32_t> first_numbers(const StreamKey& key, int count = 16) {
   Rng rng(key);
@@ -40,26 +44,6 @@ void expect_distribution(std::vector<double> values, Cdf cdf) {
     distance = std::max({distance, at - i / n, (i + 1) / n - at});
   }
   EXPECT_LT(distance, std::sqrt(std::log(2 / 1e-6) / (2 * n)));
-}
-
-void expect_mean(const std::vector<double>& values, double mean, double variance) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  const double n = static_cast<double>(values.size());
-  EXPECT_NEAR(sum / n, mean, kSigmas * std::sqrt(variance / n));
-}
-
-// Pearson's chi-square of equally likely bins; the limit by Wilson and Hilferty's approximation.
-void expect_even(const std::vector<int64_t>& counts) {
-  double total = 0;
-  for (const int64_t count : counts) total += static_cast<double>(count);
-  const double wanted = total / static_cast<double>(counts.size());
-  double chi_square = 0;
-  for (const int64_t count : counts) {
-    chi_square += std::pow(static_cast<double>(count) - wanted, 2) / wanted;
-  }
-  const double freedom = static_cast<double>(counts.size()) - 1, spread = 2 / (9 * freedom);
-  EXPECT_LT(chi_square, freedom * std::pow(1 - spread + kNormalTail * std::sqrt(spread), 3));
 }
 
 // Computed by a separate implementation that reproduces Random123's known answers. Runs can only

@@ -5,11 +5,7 @@ umbra=$1
 . "$(dirname "$0")/expect.bash"
 
 cifar=$work/cifar
-mkdir -p "$cifar"
-for file in data_batch_{1..5}.bin test_batch.bin; do
-  head -c $((2 * 3073)) /dev/zero >"$cifar/$file"
-done
-printf '%s\n' airplane automobile bird cat deer dog frog horse ship truck >"$cifar/batches.meta.txt"
+black_cifar "$cifar" 2
 
 expect 0 "train: 10 images, 10 classes of 0 to 10" "$umbra" data info "$cifar"
 expect 0 '"images": 10' "$umbra" data info "$cifar" --json
@@ -25,6 +21,7 @@ expect 0 "small.tar: 10 images" "$umbra" data pack "$work/packed" "$work/small.t
 expect 0 "10 JPEG; width 16, height 16" "$umbra" data info "$work/small.tar"
 expect 2 "already there" "$umbra" data pack "$cifar" "$work/small.tar" --split train
 expect 2 "no test part" "$umbra" data pack "$work/small.tar" "$work/x.tar" --split test
+expect 2 "more words for parts than train" "$umbra" data pack "$cifar" "$work/set-test.tar"
 expect 2 "ends in .tar" "$umbra" data pack "$cifar" "$work/x.zip"
 
 images=$work/images/cat

@@ -3,15 +3,10 @@
 set -euo pipefail
 umbra=$1
 cd "$2"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. tests/e2e/expect.bash
 export OMP_NUM_THREADS=2
 
-mkdir "$work/cifar"
-for file in data_batch_{1..5}.bin test_batch.bin; do
-  head -c $((2 * 3073)) /dev/zero >"$work/cifar/$file"
-done
-printf '%s\n' a b c d e f g h i j >"$work/cifar/batches.meta.txt"
+black_cifar "$work/cifar" 2
 common=(--set "data.path=$work/cifar" --set data.format=auto --set data.drop_last=false
   --set model.name=deit_tiny_patch16_224 --set "train.duration=1 steps" --set augment.repeats=1
   --set augment.mix_groups=1 --set train.batch_size=4 --set schedule.warmup=0 --set "run.precision=fp32")

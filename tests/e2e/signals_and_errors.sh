@@ -31,10 +31,19 @@ expect 2 "less than expect_top1 = 99" "$umbra" train "$student" --out "$work/y" 
   --set teacher.path="$work/teacher" --set teacher.expect_top1=99
 expect 2 "they must agree" "$umbra" train "$student" --out "$work/z" \
   --set teacher.path="$work/teacher" --set model.num_classes=12
+expect 2 "so it does not go on from step-00000010" "$umbra" train "$teacher" --out "$work/teacher" \
+  "${small[@]}" --resume=step-00000010
+expect 0 "is finished" "$umbra" train "$work/teacher/resolved.toml" --resume
+expect 0 "" "$umbra" config "$student" --set 'teacher={}'
+expect 2 "train.duration" "$umbra" config "$student" --set train.duration="99999999999999999999 steps"
+expect 2 "--model is for a bare weight file" "$umbra" eval "$work/teacher" --model resnet20
+expect 2 "UMBRA_MAX_CPU_ISA=sse" env UMBRA_MAX_CPU_ISA=sse "$umbra" --version
+expect 1 "cannot write to standard output" sh -c "'$umbra' --version > /dev/full"
 expect 1 "no finished run" "$umbra" report "$work"
 expect 0 "class head" "$umbra" report "$work/teacher" --json "$work/table.json"
 expect 0 "left out: $work: no finished run there" "$umbra" report "$work" "$work/teacher"
 expect 0 "top-1" "$umbra" eval "$work/teacher" --per-class "$work/classes.csv"
+expect 0 "raw " "$umbra" eval "$work/teacher" --config "$teacher" --set train.ema_decay=0.99
 [ "$(wc -l < "$work/classes.csv")" = 11 ] || { echo "FAILED: per-class CSV"; failures=$((failures + 1)); }
 
 # The counts do not depend on the batch size.

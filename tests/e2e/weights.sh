@@ -26,11 +26,7 @@ expect 1 "there is no tensor 'input'" "$umbra" forward --model resnet8 --input "
   --out "$work/b.safetensors"
 
 # A run of one step, its weights as a file, and the mean of the file with itself.
-mkdir "$work/cifar"
-for file in data_batch_{1..5}.bin test_batch.bin; do
-  head -c $((4 * 3073)) /dev/zero >"$work/cifar/$file"
-done
-printf '%s\n' a b c d e f g h i j >"$work/cifar/batches.meta.txt"
+black_cifar "$work/cifar" 4
 cat >"$work/config.toml" <<TOML
 [data]
 path = "$work/cifar"
@@ -60,11 +56,9 @@ expect 2 "give --model NAME" "$umbra" export "$work/w.safetensors" --out "$work/
 
 # Classes of images: by the run, by its bare weights, and what cannot be read.
 images=$2/tests/fuzz/corpus/decode
-classes=$(printf '%s\n' a b c d e f g h i j)
 by_run=$("$umbra" predict "$work/run" "$images/jpeg_444" "$images/png_rgb" --top 3) || failures=$((failures + 1))
-echo "$classes" >"$work/classes.txt"
 by_file=$("$umbra" predict "$work/w.safetensors" "$images/jpeg_444" "$images/png_rgb" --top 3 --model resnet8 \
-  --classes "$work/classes.txt" --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225) || failures=$((failures + 1))
+  --classes "$work/cifar/batches.meta.txt" --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225) || failures=$((failures + 1))
 if [ "$by_run" != "$by_file" ] || [ "$(grep -c % <<<"$by_run")" -ne 6 ]; then
   echo "FAILED: predict gives $by_run by the run, $by_file by its weights"
   failures=$((failures + 1))
@@ -73,6 +67,9 @@ predict=("$umbra" predict "$work/w.safetensors" --model resnet8)
 expect 0 '"probability"' "${predict[@]}" "$images/jpeg_444" --json
 expect 1 "1 of 2 images could not be read" "${predict[@]}" "$images/foreign_text" "$images/jpeg_444"
 expect 2 "is a folder" "${predict[@]}" "$images"
+expect 2 "absent.jpg: no such image" "${predict[@]}" "$images/jpeg_444" "$work/absent.jpg"
+expect 2 "has no --checkpoint" "$umbra" eval "$work/w.safetensors" --model resnet8 --data "$work/cifar" \
+  --checkpoint last
 expect 2 "10 classes, 1000 names" "${predict[@]}" "$images/jpeg_444" --classes imagenet
 expect 2 "--model NAME" "$umbra" predict "$work/w.safetensors" "$images/jpeg_444"
 

@@ -395,7 +395,8 @@ TEST(Duration, ParsesEpochsStepsAndSamples) {
   EXPECT_EQ(Duration::parse("0.5 epochs"), Duration::epochs(0.5));
   EXPECT_EQ(Duration::parse("20_000 steps"), Duration::steps(20000));
   EXPECT_EQ(Duration::parse("7"), Duration::epochs(7));
-  for (const char* bad : {"", "steps", "1.5 steps", "-3 epochs", "3 weeks", "1e3 steps"}) {
+  for (const char* bad : {"", "steps", "1.5 steps", "-3 epochs", "3 weeks", "1e3 steps",
+                          "99999999999999999999 steps", "0.00001 epochs"}) {
     EXPECT_EQ(Duration::parse(bad), std::nullopt) << bad;
   }
 }

@@ -97,12 +97,15 @@ class Troubled : public ToyDataset {
 
   augment::LazyImage open(int64_t index) const override {
     std::this_thread::sleep_for(pause_);
-    if (index == bad_) throw augment::ImageError("not an image");
+    if (index == bad_) {
+      ++failed;
+      throw augment::ImageError("not an image");
+    }
     ++decoded;
     return ToyDataset::open(index);
   }
 
-  mutable std::atomic<int> decoded = 0;
+  mutable std::atomic<int> decoded = 0, failed = 0;
 
  private:
   int64_t bad_;
@@ -304,9 +307,13 @@ TEST(Loader, EndsAtOnceWithBatchesInFlight) {
 }
 
 TEST(Loader, EndsAfterAnErrorNobodyAskedFor) {
-  Loader loader(std::make_shared<Troubled>(40, 15), small_views(), evaluation(10, 4));
-  take(loader, 1);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const auto dataset = std::make_shared<Troubled>(40, 15);
+  {
+    Loader loader(dataset, small_views(), evaluation(10, 4));
+    take(loader, 1);
+    while (dataset->failed == 0) std::this_thread::yield();
+  }
+  EXPECT_EQ(dataset.use_count(), 1);  // and no exception left the loader's end
 }
 
 TEST(Loader, WorksNoFurtherAheadThanPrefetch) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "train/error.h"
 #include "train/model.h"
 #include "train/optim/optimizer.h"
 #include "vit/vision_transformer.h"
@@ -103,19 +104,20 @@ TEST(ParamGroups, LeaveOutFrozenParameters) {
               UnorderedElementsAre("head.bias", "head_dist.bias"));
 }
 
-TEST(ParamGroups, LayerDecayScalesFromTheStemToTheHeads) {
-  const auto model = deit_tiny_distilled();
+double lr_scale_of(const torch::nn::Module& module, const std::string& name) {
   OptimOptions options;
   options.layer_decay = 0.5;
-  const auto groups = make_param_groups(*model, options);
-  const auto scale_of = [&](const std::string& name) {
-    for (const ParamGroup& group : groups) {
-      for (const std::string& other : group.names) {
-        if (other == name) return group.lr_scale;
-      }
+  for (const ParamGroup& group : make_param_groups(module, options)) {
+    if (std::find(group.names.begin(), group.names.end(), name) != group.names.end()) {
+      return group.lr_scale;
     }
-    return -1.0;
-  };
+  }
+  throw std::out_of_range("no parameter " + name);
+}
+
+TEST(ParamGroups, LayerDecayScalesFromTheStemToTheHeads) {
+  const auto model = deit_tiny_distilled();
+  const auto scale_of = [&](const std::string& name) { return lr_scale_of(*model, name); };
   EXPECT_EQ(scale_of("dist_token"), std::pow(0.5, 13));
   EXPECT_EQ(scale_of("patch_embed.proj.weight"), std::pow(0.5, 13));
   EXPECT_EQ(scale_of("blocks.0.norm1.weight"), std::pow(0.5, 12));
@@ -123,6 +125,31 @@ TEST(ParamGroups, LayerDecayScalesFromTheStemToTheHeads) {
   EXPECT_EQ(scale_of("norm.bias"), 0.5);
   EXPECT_EQ(scale_of("head.weight"), 1.0);
   EXPECT_EQ(scale_of("head_dist.bias"), 1.0);
+}
+
+std::unique_ptr<Model> small_classifier(const std::string& name) {
+  ModelOptions options = named_model(name);
+  options.num_classes = 10;
+  options.in_chans = 3;
+  return create_model(options);
+}
+
+TEST(ParamGroups, LayerDecayScalesResNetsByBlock) {
+  const auto stem_and_head = [](const std::string& name, const std::string& head) {
+    const auto model = small_classifier(name);
+    return std::pair(lr_scale_of(model->module(), "conv1.weight"),
+                     lr_scale_of(model->module(), head));
+  };
+  EXPECT_EQ(stem_and_head("resnet18", "fc.weight"), std::pair(std::pow(0.5, 9), 1.0));
+  EXPECT_EQ(stem_and_head("resnet20", "fc.weight"), std::pair(std::pow(0.5, 10), 1.0));
+  EXPECT_EQ(stem_and_head("resnet20_a", "linear.bias").second, 1.0);
+}
+
+TEST(ParamGroups, LayerDecayRefusesModelsWhoseLayersItDoesNotKnow) {
+  for (const char* name : {"wrn_16_2", "cifar_vgg8", "mobilenetv2_100", "convnext_tiny"}) {
+    const auto model = small_classifier(name);
+    EXPECT_THROW(lr_scale_of(model->module(), "any"), ConfigError) << name;
+  }
 }
 
 ParamGroup group_of(std::vector<torch::Tensor> params, double weight_decay = 0.1) {

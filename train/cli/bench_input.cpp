@@ -131,11 +131,16 @@ void bench_input(const InputBench& bench) {
       fmt::format("[augment]\npreset = \"{}\"\nimage_size = {}\n", bench.recipe, bench.image_size),
       "bench", overrides);
   std::shared_ptr<const Dataset> set = open_pictures(bench);
-  Json result = {{"recipe", bench.recipe},        {"image_size", bench.image_size},
-                 {"threads", bench.threads},      {"decode", bench.decode},
-                 {"pictures", set->size()},       {"in_memory_decoded", bench.decoded},
-                 {"processor", cpu_name()},       {"torch", TORCH_VERSION},
-                 {"batch_size", bench.batch_size}};
+  const augment::AugmentOptions& recipe = loaded.config.augment;  // --set may have changed it
+  Json result = {{"recipe", recipe.preset},
+                 {"image_size", recipe.image_size},
+                 {"threads", bench.threads},
+                 {"decode", bench.decode},
+                 {"pictures", set->size()},
+                 {"in_memory_decoded", bench.decoded},
+                 {"processor", cpu_name()},
+                 {"torch", TORCH_VERSION},
+                 {"batch_size", std::min(bench.batch_size, set->size())}};
   const double decode = bench.decoded ? 0.0 : decode_rate(*set, bench.threads, bench.seconds / 4);
   if (bench.decoded) set = keep_in_memory(set, int64_t{1} << 40);
   result.update(measure(bench, loaded, set));
@@ -147,8 +152,8 @@ void bench_input(const InputBench& bench) {
     fmt::print("{}\n", result.dump());
     return;
   }
-  fmt::print("{} views, {} px, {} thread(s), {} decode, {} pictures, {}\n", bench.recipe,
-             bench.image_size, bench.threads, bench.decode, set->size(), cpu_name());
+  fmt::print("{} views, {} px, {} thread(s), {} decode, {} pictures, {}\n", recipe.preset,
+             recipe.image_size, bench.threads, bench.decode, set->size(), cpu_name());
   fmt::print("{:.1f} images/s over {:.1f} s", result["images_per_second"].get<double>(),
              result["seconds"].get<double>());
   if (decode > 0.0) {

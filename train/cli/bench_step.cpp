@@ -98,7 +98,6 @@ struct Bench {
   torch::Tensor images, labels;
 
   explicit Bench(const StepBench& arguments) {
-    if (arguments.threads > 0) at::set_num_threads(static_cast<int>(arguments.threads));
     const PublishedInput input = published_input(arguments.model);
     const int64_t side = arguments.image_size > 0 ? arguments.image_size : input.image_size;
     const int64_t classes =
@@ -109,14 +108,15 @@ struct Bench {
                                       side, arguments.model, classes, vit ? "adamw" : "sgd"),
                           "bench", arguments.overrides)
                  .config;
-    device = choose_device(arguments.device);
+    device = prepare_device(arguments.device, arguments.threads);
     precision = choose_precision(arguments.precision, device);
     torch::manual_seed(0);
     model = create_model(config.model);
-    macs = measure_cost(*model, side).macs;
+    const int64_t size = config.augment.image_size;  // --set may have changed it, and the others
+    macs = measure_cost(*model, size).macs;
     model->module().to(device);
-    images = torch::randn({arguments.batch_size, 3, side, side}).to(device);
-    labels = torch::randint(classes, {arguments.batch_size}).to(device);
+    images = torch::randn({arguments.batch_size, config.model.in_chans, size, size}).to(device);
+    labels = torch::randint(config.model.num_classes, {arguments.batch_size}).to(device);
   }
 };
 

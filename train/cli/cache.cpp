@@ -108,10 +108,11 @@ void add_cache_command(CLI::App& app) {
   CLI::Option* epochs = command->add_option(
       "--epochs", arguments->epochs,
       "Only these, for example 1-30: several machines may each fill a part of one cache");
-  command
-      ->add_option("--top-k", arguments->top_k,
-                   "Logits kept of each view; default: 10, or what the cache was begun with")
-      ->check(CLI::Range(1, 65536));
+  CLI::Option* top_k =
+      command
+          ->add_option("--top-k", arguments->top_k,
+                       "Logits kept of each view; default: 10, or what the cache was begun with")
+          ->check(CLI::Range(1, 65536));
   CLI::Option* verify =
       command
           ->add_option("--verify", arguments->verify,
@@ -119,7 +120,8 @@ void add_cache_command(CLI::App& app) {
                        "fails if they differ")
           ->type_name("N")
           ->check(CLI::PositiveNumber)
-          ->excludes(epochs);
+          ->excludes(epochs)
+          ->excludes(top_k);
   command
       ->add_option("--tolerance", arguments->tolerance,
                    "Of --verify: by how much of a view's largest logit one may be off")

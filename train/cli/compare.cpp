@@ -163,8 +163,7 @@ std::vector<std::string> compare_on_images(SavedModel teacher, std::vector<Saved
                                            const CompareArguments& arguments) {
   LoadedConfig loaded = data_config(arguments);
   const Config& config = loaded.config;
-  const torch::Device device = choose_device(config.run.device);
-  if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
+  const torch::Device device = prepare_device(config.run.device, config.run.threads);
   const Sets sets = open_sets(config, loaded.sources);
   const auto& set = arguments.split == "train" ? sets.train : sets.evaluation();
   if (!set) throw ConfigError("the data set has no test part: take --split train");

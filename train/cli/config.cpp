@@ -54,8 +54,10 @@ void add_config_command(CLI::App& app) {
   command->add_option("config", arguments->config, "Config file (.toml)");
   add_overrides(*command, arguments->overrides);
   command->add_flag("--schedule", arguments->schedule, "Print the learning rate per epoch as CSV");
-  command->add_option("--images", arguments->images,
-                      "For --schedule: size of the training set, instead of opening it");
+  command
+      ->add_option("--images", arguments->images,
+                   "For --schedule: size of the training set, instead of opening it")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--reference", arguments->reference, "Print docs/config.md");
   command->callback([=] { show(*arguments); });
 }

@@ -7,6 +7,7 @@
 #include "train/cli/shared.h"
 #include "train/data/inspect.h"
 #include "train/data/pack.h"
+#include "train/data/tar_dataset.h"
 #include "train/error.h"
 #include "train/files.h"
 #include "train/loop/run_log.h"
@@ -162,9 +163,12 @@ std::vector<std::pair<Part, fs::path>> targets(const PackArguments& arguments) {
     const fs::path path =
         both ? target.parent_path() / fmt::format("{}-{}.tar", target.stem().string(), part.name)
              : target;
-    if (fs::exists(path)) {
-      throw ConfigError(
-          fmt::format("{} is already there: remove it or choose another name", path.string()));
+    refuse_existing(path.string());
+    if (both && tar_parts(path).size() != 1) {
+      throw ConfigError(fmt::format(
+          "{}: the name of an archive tells its part, and this one has more words for parts than "
+          "{}: choose another TARGET",
+          path.string(), part.name));
     }
     chosen.emplace_back(part, path);
   }

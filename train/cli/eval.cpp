@@ -1,8 +1,7 @@
-#include <fstream>
-
 #include "train/cli/commands.h"
 #include "train/cli/shared.h"
 #include "train/error.h"
+#include "train/files.h"
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
 #include "train/loop/run_folder.h"
@@ -14,8 +13,7 @@ namespace {
 struct EvalArguments {
   std::string path, model;
   std::string config;
-  std::string checkpoint = "best";
-  std::string weights = "all";
+  RunChoice run;
   std::string split = "test";
   std::string per_class;
   std::string data;
@@ -31,45 +29,52 @@ std::vector<std::string> published_overrides(const EvalArguments& arguments) {
       "augment.preset=none",
       "model.name=" + arguments.model,
       fmt::format("augment.image_size={}", input.image_size),
-      fmt::format("augment.crop_pct={:.6f}", input.crop_pct),
+      fmt::format("augment.crop_pct={}", input.crop_pct),
       "augment.eval_interpolation=" + input.interpolation,
-      fmt::format("augment.mean=[{:.6f}]", fmt::join(input.mean, ", ")),
-      fmt::format("augment.std=[{:.6f}]", fmt::join(input.std, ", "))};
+      fmt::format("augment.mean=[{}]", fmt::join(input.mean, ", ")),
+      fmt::format("augment.std=[{}]", fmt::join(input.std, ", "))};
   overrides.insert(overrides.end(), arguments.overrides.begin(), arguments.overrides.end());
   return overrides;
 }
 
 // The config to evaluate with: the run's own, or the one given, with overrides.
 LoadedConfig eval_config(const EvalArguments& arguments) {
+  const bool is_run = is_run_path(arguments.path);
+  if (!is_run) arguments.run.refuse_for_file(arguments.path);
+  if (!arguments.model.empty() && (is_run || !arguments.config.empty())) {
+    throw ConfigError("--model is for a bare weight file without --config: leave it out");
+  }
   if (!arguments.config.empty()) return load_config(arguments.config, arguments.overrides);
   if (!arguments.model.empty()) return parse_config("", "--model", published_overrides(arguments));
-  if (!is_run_path(arguments.path)) {
+  if (!is_run) {
     throw ConfigError(fmt::format(
         "{} is a bare weight file: give --model NAME and --data PATH, or --config CONFIG.toml",
         arguments.path));
   }
-  const RunFolder run = locate(arguments.path, arguments.checkpoint).run;
+  const RunFolder run = locate(arguments.path, arguments.run.checkpoint).run;
   return load_config(run.config_path().string(), arguments.overrides);
 }
 
 // Which of a checkpoint's weights to score: both unless asked, or unless there is no EMA.
 std::vector<std::string> weight_kinds(const EvalArguments& arguments) {
   if (!is_run_path(arguments.path)) return {"file"};
-  if (arguments.weights != "all") return {arguments.weights};
-  const Config& config = eval_config(arguments).config;
-  return config.train.ema_decay > 0.0 ? std::vector<std::string>{"raw", "ema"}
-                                      : std::vector<std::string>{"raw"};
+  if (arguments.run.weights != "all") return {arguments.run.weights};
+  const Config trained = locate(arguments.path, arguments.run.checkpoint).run.config();
+  return trained.train.ema_decay > 0.0 ? std::vector<std::string>{"raw", "ema"}
+                                       : std::vector<std::string>{"raw"};
 }
 
 SavedModel open_model(const EvalArguments& arguments, const std::string& kind,
                       const Config& config) {
-  if (kind != "file") return open_run_model(arguments.path, arguments.checkpoint, kind);
+  if (kind != "file") return open_run_model(arguments.path, arguments.run.checkpoint, kind);
   const augment::AugmentOptions& view = config.augment;
   return open_bare_model(arguments.path, config.model, {view.mean, view.std, view.image_size});
 }
 
-void write_per_class(std::ofstream& file, const std::string& weights, const EvalResult& result,
-                     const std::vector<std::string>& names) {
+// Rows of CSV: images and top-1 of the class head for every class.
+std::string per_class_rows(const std::string& weights, const EvalResult& result,
+                           const std::vector<std::string>& names) {
+  std::string rows;
   for (size_t c = 0; c < names.size(); ++c) {
     const torch::Tensor mine = result.labels.eq(static_cast<int64_t>(c));
     const auto images = mine.sum().item<int64_t>();
@@ -78,8 +83,9 @@ void write_per_class(std::ofstream& file, const std::string& weights, const Eval
         images > 0 ? 100.0 * static_cast<double>(correct) / static_cast<double>(images) : 0.0;
     std::string name;  // quoted as RFC 4180 asks
     for (const char letter : names[c]) name.append(letter == '"' ? 2 : 1, letter);
-    file << fmt::format("{},{},\"{}\",{},{},{:.4f}\n", weights, c, name, images, correct, share);
+    rows += fmt::format("{},{},\"{}\",{},{},{:.4f}\n", weights, c, name, images, correct, share);
   }
+  return rows;
 }
 
 std::shared_ptr<const Dataset> choose_split(const Sets& sets, const std::string& name) {
@@ -94,8 +100,7 @@ std::shared_ptr<const Dataset> choose_split(const Sets& sets, const std::string&
 void eval(const EvalArguments& arguments) {
   LoadedConfig loaded = eval_config(arguments);
   const Config& config = loaded.config;
-  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  const torch::Device device = choose_device(config.run.device);
+  const torch::Device device = prepare_device(config.run.device, config.run.threads);
   const torch::ScalarType precision = choose_precision(arguments.precision, device);
   const Sets sets = open_sets(config, loaded.sources);
   const auto dataset = choose_split(sets, arguments.split);
@@ -104,11 +109,9 @@ void eval(const EvalArguments& arguments) {
   Loader loader(dataset, config.augment, loader_options(config, device, /*train=*/false));
   const augment::Normalizer normalize(config.augment.mean, config.augment.std, device);
 
-  std::ofstream per_class;
+  std::string per_class = "weights,class,name,images,correct,top1\n";
   if (!arguments.per_class.empty()) {
-    per_class.open(arguments.per_class);
-    if (!per_class) throw Error(fmt::format("{}: cannot write", arguments.per_class));
-    per_class << "weights,class,name,images,correct,top1\n";
+    make_folder(std::filesystem::absolute(arguments.per_class).parent_path());
   }
   nlohmann::json rows = nlohmann::json::array();
   if (!arguments.json) {
@@ -144,8 +147,9 @@ void eval(const EvalArguments& arguments) {
                    head.top5, head.loss, head.ece);
       }
     }
-    if (per_class.is_open()) write_per_class(per_class, kind, result, dataset->class_names());
+    per_class += per_class_rows(kind, result, dataset->class_names());
   }
+  if (!arguments.per_class.empty()) write_file_synced(arguments.per_class, per_class);
   if (arguments.json) print_json(rows);
 }
 
@@ -164,11 +168,7 @@ void add_eval_command(CLI::App& app) {
                       "Of a weight file, in place of a config: the model's name; the view is as it "
                       "was published, unless --set augment.mean=[...] and so on say otherwise");
   add_overrides(*command, arguments->overrides);
-  command->add_option("--checkpoint", arguments->checkpoint, "best, last or a name")
-      ->capture_default_str();
-  command->add_option("--weights", arguments->weights, "all, raw or ema")
-      ->check(CLI::IsMember({"all", "raw", "ema"}))
-      ->capture_default_str();
+  arguments->run.add_to(*command, {"all", "raw", "ema"}, "Of a run: all, raw or ema");
   command
       ->add_option("--split", arguments->split,
                    "test, val (the share held out by data.val_split) or train")

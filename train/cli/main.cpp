@@ -8,6 +8,7 @@
 #include <torch/version.h>
 #include <opencv2/core/version.hpp>
 
+#include "kernels/support.h"
 #include "train/cli/commands.h"
 #include "train/error.h"
 #include "train/loop/precision.h"
@@ -50,6 +51,11 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
 }
 
 int run(int argc, char** argv) {
+  try {
+    kernels::available();
+  } catch (const std::runtime_error& error) {  // of UMBRA_MAX_CPU_ISA
+    throw ConfigError(error.what());
+  }
   CLI::App app("Trains vision transformers by distillation from CNN teachers.", "umbra");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text, "Versions of umbra, torch, OpenCV; device");
@@ -70,12 +76,16 @@ int run(int argc, char** argv) {
   add_inspect_command(app);
   add_export_command(app);
   add_forward_command(app);
+  int code = kDone;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kUsage;
+    if (app.exit(error) != 0) code = kUsage;  // 0: --help and --version
   }
-  return kDone;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error("cannot write to standard output");
+  }
+  return code;
 }
 
 // Each step frees and takes the same large tensors again. Kept in the process, they need not be

@@ -124,6 +124,7 @@ class GreyDataset : public Dataset {
 
 std::shared_ptr<const Dataset> open_images(const PredictArguments& arguments, int64_t channels) {
   for (const std::string& image : arguments.images) {
+    if (!std::filesystem::exists(image)) throw ConfigError(image + ": no such image");
     if (!std::filesystem::is_directory(image)) continue;
     throw ConfigError(
         fmt::format("{0} is a folder: name the images, for example {0}/*.jpg", image));

@@ -18,12 +18,16 @@ struct RunChoice {
   std::string checkpoint = "best", weights = "auto";
 
   void add_to(CLI::App& command) {
+    add_to(command, {"auto", "raw", "ema"}, "Of a run: raw, ema, or auto, whichever scored better");
+  }
+
+  // The same with other names for --weights; the first is the default.
+  void add_to(CLI::App& command, const std::vector<std::string>& kinds, const std::string& text) {
+    weights = kinds.front();
     options_ = {command.add_option("--checkpoint", checkpoint, "Of a run: best, last or a name")
                     ->capture_default_str(),
-                command
-                    .add_option("--weights", weights,
-                                "Of a run: raw, ema, or auto, whichever scored better")
-                    ->check(CLI::IsMember({"auto", "raw", "ema"}))
+                command.add_option("--weights", weights, text)
+                    ->check(CLI::IsMember(kinds))
                     ->capture_default_str()};
   }
 

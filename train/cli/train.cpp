@@ -19,7 +19,9 @@ std::string run_folder_for(const TrainArguments& arguments) {
   if (arguments.config.empty()) {
     throw ConfigError("say what to train: a CONFIG.toml, or --resume with --out RUN");
   }
-  return "runs/" + std::filesystem::path(arguments.config).stem().string();
+  const std::filesystem::path config = arguments.config;
+  if (config.filename() == "resolved.toml") return config.parent_path().string();  // a run's own
+  return "runs/" + config.stem().string();
 }
 
 void train(const TrainArguments& arguments, bool resume) {
@@ -41,6 +43,12 @@ void train(const TrainArguments& arguments, bool resume) {
       arguments.config.empty() ? folder.config_path().string() : arguments.config;
   LoadedConfig loaded = load_config(config, arguments.overrides);
   if (folder.exists() && folder.finished()) {
+    if (resume && arguments.resume != "last") {
+      throw ConfigError(
+          fmt::format("{} is finished, so it does not go on from {}: give --out for "
+                      "another run, which may begin with model.init_from",
+                      folder.path().string(), arguments.resume));
+    }
     build_data(loaded);
     refuse_other_config(folder, loaded.config);
     fmt::print("{0} is finished, with the config in {0}/resolved.toml; see umbra report {0}\n",
@@ -72,7 +80,7 @@ void add_train_command(CLI::App& app) {
                        "--resume=step-NNNNNNNN from that checkpoint, which removes all newer ones")
           ->expected(0, 1)
           ->default_str("last");
-  command->add_flag("--quiet", arguments->quiet, "Errors only");
+  command->add_flag("--quiet", arguments->quiet, "The result only");
   command->callback([=] {
     if (arguments->resume.ends_with(".toml") && arguments->config.empty()) {
       std::swap(arguments->resume, arguments->config);  // train --resume CONFIG.toml

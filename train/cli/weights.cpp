@@ -42,10 +42,13 @@ void print_tensors(const TensorMap& tensors) {
 // The groups of tensors that the path holds: those of a checkpoint, or one of a file.
 std::map<std::string, TensorMap> groups_of(const std::string& path, const std::string& checkpoint) {
   if (!is_run_path(path)) {
+    if (!checkpoint.empty()) {
+      throw ConfigError(path + " is a bare weight file, which has no --checkpoint");
+    }
     WeightFile file = read_weight_file(path);
     return {{file.wrapper.empty() ? "weights" : file.wrapper, std::move(file.tensors)}};
   }
-  return read_checkpoint(locate(path, checkpoint).checkpoint).tensors;
+  return read_checkpoint(locate(path, checkpoint.empty() ? "best" : checkpoint).checkpoint).tensors;
 }
 
 void inspect(const std::string& path, const std::string& checkpoint, bool json) {
@@ -193,8 +196,9 @@ struct ForwardArguments {
 
 std::unique_ptr<Model> make_model(const ForwardArguments& arguments, const torch::Tensor& images) {
   if (!arguments.weights.empty() && is_run_path(arguments.weights)) {
-    if (!arguments.model.empty()) {
-      throw ConfigError("--weights is a run, which brings its own model: leave --model out");
+    if (!arguments.model.empty() || arguments.num_classes > 0) {
+      throw ConfigError(
+          "--weights is a run, which brings its own model: leave --model and --num-classes out");
     }
     return open_run_model(arguments.weights, "best", "auto").model;
   }
@@ -246,7 +250,7 @@ void forward(const ForwardArguments& arguments) {
 
 void add_inspect_command(CLI::App& app) {
   struct Arguments {
-    std::string path, checkpoint = "best";
+    std::string path, checkpoint;
     bool json = false;
   };
   auto arguments = std::make_shared<Arguments>();
@@ -254,7 +258,7 @@ void add_inspect_command(CLI::App& app) {
       app.add_subcommand("inspect", "List the tensors of a weight file, a checkpoint or a run");
   command->add_option("path", arguments->path, "Weight file, checkpoint or run folder")->required();
   command->add_option("--checkpoint", arguments->checkpoint, "Of a run: best, last or a name")
-      ->capture_default_str();
+      ->default_str("best");
   command->add_flag("--json", arguments->json, "JSON on standard output");
   command->callback([=] { inspect(arguments->path, arguments->checkpoint, arguments->json); });
 }

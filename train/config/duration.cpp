@@ -29,6 +29,8 @@ std::optional<Duration> Duration::parse(std::string_view text) {
   } else {
     return std::nullopt;
   }
+  constexpr double kLeast = 1e-4, kMost = 1e12;  // written as digits, and countable
+  if (result.count > kMost || (result.count > 0.0 && result.count < kLeast)) return std::nullopt;
   if (result.unit != Unit::kEpochs && result.count != std::floor(result.count)) return std::nullopt;
   return result;
 }

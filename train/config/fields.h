@@ -122,7 +122,7 @@ void fields(V&& visit, Like<augment::AugmentOptions> auto& o) {
         "(timm's aug_splits, for loss.name = jsd)");
   visit("pretext", o.pretext, one_of({"none", "rotation", "pool", "exemplar", "jigsaw"}),
         "SSKD's self-supervised views: each image gives itself and three transformed ones");
-  visit("crop_pct", o.crop_pct, Accepts{.min = 0, .max = 1, .above_min = true},
+  visit("crop_pct", o.crop_pct, Accepts{.min = 0.01, .max = 1},
         "Evaluation: centre share kept after the resize; 1.0 for crop = pad and none");
   visit("eval_interpolation", o.eval_interpolation, one_of({"bilinear", "bicubic"}),
         "Evaluation resize");
@@ -392,7 +392,8 @@ void fields(V&& visit, Like<OptimOptions> auto& o) {
   visit("decay_norm_and_bias", o.decay_norm_and_bias, anything(),
         "Weight decay on one-dimensional parameters, too (the CIFAR CNN recipes)");
   visit("no_decay", o.no_decay, anything(),
-        "Parameters without weight decay, by first name; DeiT's own code leaves out dist_token");
+        "Parameters without weight decay, by a part of their name; DeiT's own code leaves out "
+        "dist_token");
 }
 
 template <class V>

@@ -41,6 +41,7 @@ void merge(toml::table& base, toml::table&& over) {
     if (old && old->is_table() && node.is_table()) {
       merge(*old->as_table(), std::move(*node.as_table()));
     } else if (old && old->is_array_of_tables() && node.is_table()) {
+      if (node.as_table()->empty()) continue;  // changes nothing
       toml::array& items = *old->as_array();
       const bool by_key = items.size() == 1 && !is_number(node.as_table()->begin()->first.str());
       if (by_key) {  // of the only element
@@ -255,11 +256,11 @@ class Reader {
           const std::string key = prefix + "." + name;
           sources_.record(key, place_of(node->source()));
           read_value(*node, key, accepts, value);
-          if constexpr (std::is_same_v<Options, ModelOptions>) {
-            options.name = canonical_model_name(options.name);  // checked as a preset
-          }
         },
         options);
+    if constexpr (std::is_same_v<Options, ModelOptions>) {
+      options.name = canonical_model_name(options.name);  // checked as a preset
+    }
   }
 
   [[noreturn]] static void wrong_type(const toml::node& node, const std::string& key,

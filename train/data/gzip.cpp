@@ -20,9 +20,16 @@ constexpr size_t kChunk = 1 << 20;
 constexpr unsigned kZlibBuffer = 1 << 17;
 
 // What the last four bytes say, which holds for one stream of less than 4 GB: exactly as much need
-// then be taken. 0 if there is nothing to read.
+// then be taken. Of a file that is not packed its size; 0 if there is nothing to read.
 size_t unpacked_size(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
+  std::array<uint8_t, 2> magic{};
+  file.read(reinterpret_cast<char*>(magic.data()), magic.size());
+  if (!file || magic != std::array<uint8_t, 2>{0x1F, 0x8B}) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    return error ? 0 : static_cast<size_t>(size);
+  }
   std::array<uint8_t, 4> size{};
   file.seekg(-4, std::ios::end);
   if (!file.read(reinterpret_cast<char*>(size.data()), size.size())) return 0;

@@ -40,26 +40,6 @@ bool is_tar_name(const fs::path& path) {
                      [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
-// The parts that the name has words for: "train", "val", "test".
-std::set<std::string> parts_of(const fs::path& path) {
-  static const std::map<std::string, std::string> kWords = {{"train", "train"},
-                                                            {"val", "val"},
-                                                            {"valid", "val"},
-                                                            {"validation", "val"},
-                                                            {"test", "test"}};
-  const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
-  const std::string name = lower_case(path.filename().string());
-  std::set<std::string> parts;
-  for (auto at = name.begin(); at != name.end();) {
-    at = std::find_if(at, name.end(), is_letter);
-    const auto end = std::find_if_not(at, name.end(), is_letter);
-    const auto word = kWords.find(std::string(at, end));
-    if (word != kWords.end()) parts.insert(word->second);
-    at = end;
-  }
-  return parts;
-}
-
 // ---- Members
 
 struct Image {
@@ -373,7 +353,7 @@ std::vector<fs::path> tar_files(const fs::path& folder) {
 std::map<std::string, std::vector<fs::path>> find_shards(const fs::path& folder) {
   std::map<std::string, std::vector<fs::path>> shards;
   for (const fs::path& path : tar_files(folder)) {
-    const std::set<std::string> parts = parts_of(path);
+    const std::set<std::string> parts = tar_parts(path);
     if (parts.size() > 1) {
       throw Error(fmt::format("{}: the name has the words {}, wanted one of them", path.string(),
                               fmt::join(parts, " and ")));
@@ -418,11 +398,30 @@ DataSplits open_file(const fs::path& path, const ReadOptions& read) {
 
 }  // namespace
 
+std::set<std::string> tar_parts(const fs::path& path) {
+  static const std::map<std::string, std::string> kWords = {{"train", "train"},
+                                                            {"val", "val"},
+                                                            {"valid", "val"},
+                                                            {"validation", "val"},
+                                                            {"test", "test"}};
+  const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
+  const std::string name = lower_case(path.filename().string());
+  std::set<std::string> parts;
+  for (auto at = name.begin(); at != name.end();) {
+    at = std::find_if(at, name.end(), is_letter);
+    const auto end = std::find_if_not(at, name.end(), is_letter);
+    const auto word = kWords.find(std::string(at, end));
+    if (word != kWords.end()) parts.insert(word->second);
+    at = end;
+  }
+  return parts;
+}
+
 bool is_tar(const fs::path& path) {
   if (fs::is_directory(path)) {
     const std::vector<fs::path> files = tar_files(path);
     return std::any_of(files.begin(), files.end(),
-                       [](const fs::path& file) { return !parts_of(file).empty(); });
+                       [](const fs::path& file) { return !tar_parts(file).empty(); });
   }
   return fs::is_regular_file(path) && is_tar_name(path);
 }

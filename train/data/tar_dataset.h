@@ -5,6 +5,8 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "train/data/dataset.h"
 
@@ -13,6 +15,9 @@ namespace umbra {
 // True for a .tar, .tar.gz or .tgz file, and for a folder with one whose name has the word "train",
 // "val", "valid", "validation" or "test".
 bool is_tar(const std::filesystem::path& path);
+
+// The parts that the file's name has words for: "train", "val", "test".
+std::set<std::string> tar_parts(const std::filesystem::path& path);
 
 // The files whose names have the word "train" (every tar file of a folder needs one of the words),
 // in the order of their names, and those named "val" (or "valid",

@@ -1,5 +1,6 @@
 #include "train/loop/precision.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/cuda.h>
@@ -40,6 +41,13 @@ torch::Device choose_device(const std::string& name) {
     }
   }
   throw ConfigError(fmt::format("run.device = \"{}\": want auto, cpu, cuda or cuda:N", name));
+}
+
+torch::Device prepare_device(const std::string& name, int64_t threads) {
+  const torch::Device device = choose_device(name);
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  at::globalContext().setBenchmarkCuDNN(device.is_cuda());
+  return device;
 }
 
 torch::ScalarType choose_precision(const std::string& name, const torch::Device& device) {

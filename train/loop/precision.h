@@ -11,6 +11,11 @@ namespace umbra {
 // GPU.
 torch::Device choose_device(const std::string& name);
 
+// The same, made ready for many batches of one shape: torch computes with `threads` threads (0: as
+// it stands), and cuDNN times its algorithms for every new shape and keeps the fastest, as DeiT's
+// main.py has it.
+torch::Device prepare_device(const std::string& name, int64_t threads);
+
 // "fp32" or "bf16"; "auto" is bf16 on CUDA and on CPUs with AMX or AVX512-BF16.
 torch::ScalarType choose_precision(const std::string& name, const torch::Device& device);
 

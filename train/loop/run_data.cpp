@@ -1,7 +1,5 @@
 #include "train/loop/run_data.h"
 
-#include <ATen/Parallel.h>
-
 #include "train/data/view_stats.h"
 #include "train/loop/precision.h"
 
@@ -88,8 +86,7 @@ Sets open_sets(const Config& config, const Sources& sources) {
 RunData build_data(LoadedConfig& loaded) {
   Config& config = loaded.config;
   RunData data;
-  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
-  data.device = choose_device(config.run.device);
+  data.device = prepare_device(config.run.device, config.run.threads);
   data.precision = choose_precision(config.run.precision, data.device);
   config.run.precision = precision_name(data.precision);  // a run keeps it
   const Sets sets = open_sets(config, loaded.sources);

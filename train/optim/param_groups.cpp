@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "train/error.h"
+
 namespace umbra {
 namespace {
 
@@ -32,8 +34,14 @@ int64_t vit_layer(const std::string& name, int64_t blocks) {
   return 0;
 }
 
-// Layer of each parameter and the number of layers. CNNs: every block of layer1, layer2, ... is a
-// layer, the stem is the first and the classifier the last.
+// A ResNet's, and of those that name their parts as it does: the stem is the first layer, every
+// block of layer1, layer2, ... is one, and what comes after them is the last.
+bool is_stem(const std::string& name) {
+  const std::string first = first_component(name);
+  return first == "conv1" || first == "bn1";
+}
+
+// Layer of each parameter and the number of layers.
 struct Layers {
   std::map<std::string, int64_t> of;
   int64_t count = 0;
@@ -42,10 +50,12 @@ struct Layers {
 Layers find_layers(const std::vector<std::string>& names) {
   Layers layers;
   int64_t blocks = 0;
+  bool is_vit = false;
   for (const std::string& name : names) {
     blocks = std::max(blocks, index_after(name, "blocks.") + 1);
+    is_vit = is_vit || name.starts_with("patch_embed.");
   }
-  if (blocks > 0) {
+  if (is_vit) {
     layers.count = blocks + 2;
     for (const std::string& name : names) layers.of[name] = vit_layer(name, blocks);
     return layers;
@@ -57,9 +67,14 @@ Layers find_layers(const std::vector<std::string>& names) {
     const auto block = seen.emplace(name.substr(0, second), static_cast<int64_t>(seen.size()) + 1);
     layers.of[name] = block.first->second;
   }
+  if (seen.empty()) {
+    throw ConfigError(
+        "optim.layer_decay: the order of this model's layers is not known; it is for transformers "
+        "and ResNets. Leave it out");
+  }
   const auto last = static_cast<int64_t>(seen.size()) + 1;
   for (const std::string& name : names) {
-    if (!layers.of.contains(name)) layers.of[name] = name.starts_with("fc") ? last : 0;
+    if (!layers.of.contains(name)) layers.of[name] = is_stem(name) ? 0 : last;
   }
   layers.count = last + 1;
   return layers;

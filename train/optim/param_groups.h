@@ -20,8 +20,9 @@ struct ParamGroup {
 
 // Groups the module's trainable parameters. No decay for one-dimensional parameters (biases and
 // norms; unless options.decay_norm_and_bias) and for those in options.no_decay, matched by
-// any component of the name. With layer_decay below 1, block i of `num_layers` layers runs at
-// layer_decay^(num_layers - 1 - i), as timm: stem 0, block i + 1, heads last.
+// any component of the name. With layer_decay below 1, layer i of `num_layers` runs at
+// layer_decay^(num_layers - 1 - i), as timm: stem 0, block i + 1, heads last. Throws ConfigError
+// then for a model that is neither a transformer nor made of layer1, layer2, ... as ResNets are.
 std::vector<ParamGroup> make_param_groups(const torch::nn::Module& module,
                                           const OptimOptions& options);
 

@@ -13,7 +13,7 @@ nlohmann::json read_summaries(const std::vector<std::string>& runs,
                               std::vector<std::string>& left_out);
 
 // A Markdown table, aligned for a terminal: top-1 of every head at the last step, best, time, rate;
-// then one line with the setting that the runs share.
+// then a line with the setting of each run.
 std::string render_table(const nlohmann::json& summaries);
 
 void write_summaries(const nlohmann::json& summaries, const std::string& path);

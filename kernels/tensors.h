@@ -1,6 +1,8 @@
 // Between torch's tensors and the kernels, which take pointers.
 #pragma once
 
+#include <optional>
+
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/types.h>
@@ -18,6 +20,11 @@ inline bf16* bits(torch::Tensor& x) { return static_cast<bf16*>(x.mutable_data_p
 inline bool autocast_to_bf16(const torch::Tensor& x) {
   return x.device().is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
          at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16;
+}
+
+// For autograd functions, which take an undefined tensor only as nothing.
+inline std::optional<torch::Tensor> if_defined(const torch::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 // For the backward passes, which are no operations of torch.

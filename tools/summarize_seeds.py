@@ -8,13 +8,9 @@ and head the mean and the sample standard deviation over the files, then the pai
 each student to the first one, which shares its labels and its seed.
 """
 import json
-import statistics
 import sys
 
-
-def spread(values):
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+from experiments import spread
 
 
 def main(paths):

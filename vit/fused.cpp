@@ -239,11 +239,9 @@ std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
   if (kernels::available() && kernels::autocast_to_bf16(x) && x.numel() > 0 &&
       x.scalar_type() == torch::kFloat32 && norm->weight.scalar_type() == torch::kFloat32 &&
       norm->weight.numel() == x.size(-1) && change_fits) {
-    const auto given = [](const torch::Tensor& tensor) {
-      return tensor.defined() ? std::optional(tensor) : std::nullopt;
-    };
-    const variable_list both = FusedAddNorm::apply(x, given(change), given(keep), norm->weight,
-                                                   norm->bias, norm->options.eps());
+    const variable_list both =
+        FusedAddNorm::apply(x, kernels::if_defined(change), kernels::if_defined(keep), norm->weight,
+                            norm->bias, norm->options.eps());
     return {both[0], both[1]};
   }
   const torch::Tensor sum = add(residual);

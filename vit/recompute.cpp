@@ -4,6 +4,8 @@
 #include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
 
+#include "kernels/tensors.h"
+
 namespace umbra::vit {
 namespace {
 
@@ -99,15 +101,11 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
   }
 };
 
-std::optional<torch::Tensor> if_defined(const torch::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
-
 }  // namespace
 
 BlockImpl::Output forward_recomputed(BlockImpl& block, const Residual& input) {
-  const variable_list output =
-      Recomputed::apply(input.x, if_defined(input.change), if_defined(input.keep), &block);
+  const variable_list output = Recomputed::apply(input.x, kernels::if_defined(input.change),
+                                                 kernels::if_defined(input.keep), &block);
   return {output[0], {output[1], output[2], output.size() > 3 ? output[3] : torch::Tensor()}};
 }
 

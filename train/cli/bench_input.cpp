@@ -118,6 +118,7 @@ Json measure(const InputBench& bench, const LoadedConfig& loaded,
   }
   return {{"images_per_second", static_cast<double>(images) / elapsed},
           {"images", images},
+          {"batch_size", options.batch_size},
           {"seconds", elapsed},
           {"rss_mb_before", 1e3 * before},
           {"rss_mb_after", 1e3 * resident_gigabytes()}};
@@ -132,15 +133,10 @@ void bench_input(const InputBench& bench) {
       "bench", overrides);
   std::shared_ptr<const Dataset> set = open_pictures(bench);
   const augment::AugmentOptions& recipe = loaded.config.augment;  // --set may have changed it
-  Json result = {{"recipe", recipe.preset},
-                 {"image_size", recipe.image_size},
-                 {"threads", bench.threads},
-                 {"decode", bench.decode},
-                 {"pictures", set->size()},
-                 {"in_memory_decoded", bench.decoded},
-                 {"processor", cpu_name()},
-                 {"torch", TORCH_VERSION},
-                 {"batch_size", std::min(bench.batch_size, set->size())}};
+  Json result = {{"recipe", recipe.preset},  {"image_size", recipe.image_size},
+                 {"threads", bench.threads}, {"decode", bench.decode},
+                 {"pictures", set->size()},  {"in_memory_decoded", bench.decoded},
+                 {"processor", cpu_name()},  {"torch", TORCH_VERSION}};
   const double decode = bench.decoded ? 0.0 : decode_rate(*set, bench.threads, bench.seconds / 4);
   if (bench.decoded) set = keep_in_memory(set, int64_t{1} << 40);
   result.update(measure(bench, loaded, set));

@@ -24,11 +24,16 @@ struct RunChoice {
   // The same with other names for --weights; the first is the default.
   void add_to(CLI::App& command, const std::vector<std::string>& kinds, const std::string& text) {
     weights = kinds.front();
-    options_ = {command.add_option("--checkpoint", checkpoint, "Of a run: best, last or a name")
-                    ->capture_default_str(),
-                command.add_option("--weights", weights, text)
-                    ->check(CLI::IsMember(kinds))
-                    ->capture_default_str()};
+    add_checkpoint_to(command);
+    options_.push_back(command.add_option("--weights", weights, text)
+                           ->check(CLI::IsMember(kinds))
+                           ->capture_default_str());
+  }
+
+  void add_checkpoint_to(CLI::App& command) {
+    options_.push_back(
+        command.add_option("--checkpoint", checkpoint, "Of a run: best, last or a name")
+            ->capture_default_str());
   }
 
   // Throws ConfigError if one of them was given for a bare weight file.

@@ -43,7 +43,7 @@ void train(const TrainArguments& arguments, bool resume) {
       arguments.config.empty() ? folder.config_path().string() : arguments.config;
   LoadedConfig loaded = load_config(config, arguments.overrides);
   if (folder.exists() && folder.finished()) {
-    if (resume && arguments.resume != "last") {
+    if (arguments.resume != "last") {
       throw ConfigError(
           fmt::format("{} is finished, so it does not go on from {}: give --out for "
                       "another run, which may begin with model.init_from",

@@ -40,20 +40,18 @@ void print_tensors(const TensorMap& tensors) {
 }
 
 // The groups of tensors that the path holds: those of a checkpoint, or one of a file.
-std::map<std::string, TensorMap> groups_of(const std::string& path, const std::string& checkpoint) {
+std::map<std::string, TensorMap> groups_of(const std::string& path, const RunChoice& run) {
   if (!is_run_path(path)) {
-    if (!checkpoint.empty()) {
-      throw ConfigError(path + " is a bare weight file, which has no --checkpoint");
-    }
+    run.refuse_for_file(path);
     WeightFile file = read_weight_file(path);
     return {{file.wrapper.empty() ? "weights" : file.wrapper, std::move(file.tensors)}};
   }
-  return read_checkpoint(locate(path, checkpoint.empty() ? "best" : checkpoint).checkpoint).tensors;
+  return read_checkpoint(locate(path, run.checkpoint).checkpoint).tensors;
 }
 
-void inspect(const std::string& path, const std::string& checkpoint, bool json) {
+void inspect(const std::string& path, const RunChoice& run, bool json) {
   Json groups = Json::object();
-  for (const auto& [group, tensors] : groups_of(path, checkpoint)) {
+  for (const auto& [group, tensors] : groups_of(path, run)) {
     if (json) {
       groups[group] = to_json(tensors);
       continue;
@@ -250,17 +248,17 @@ void forward(const ForwardArguments& arguments) {
 
 void add_inspect_command(CLI::App& app) {
   struct Arguments {
-    std::string path, checkpoint;
+    std::string path;
+    RunChoice run;
     bool json = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command =
       app.add_subcommand("inspect", "List the tensors of a weight file, a checkpoint or a run");
   command->add_option("path", arguments->path, "Weight file, checkpoint or run folder")->required();
-  command->add_option("--checkpoint", arguments->checkpoint, "Of a run: best, last or a name")
-      ->default_str("best");
+  arguments->run.add_checkpoint_to(*command);
   command->add_flag("--json", arguments->json, "JSON on standard output");
-  command->callback([=] { inspect(arguments->path, arguments->checkpoint, arguments->json); });
+  command->callback([=] { inspect(arguments->path, arguments->run, arguments->json); });
 }
 
 void add_export_command(CLI::App& app) {

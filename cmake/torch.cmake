@@ -37,6 +37,9 @@ target_compile_options(umbra_torch INTERFACE
 set(_torch_libs torch torch_cpu c10)
 if(EXISTS "${UMBRA_TORCH}/lib/libtorch_cuda.so")
   list(APPEND _torch_libs torch_cuda c10_cuda)
+  # CUDA's own headers come with the wheel's packages, or with a toolkit if there is one.
+  find_path(UMBRA_CUDA_INCLUDE cuda_runtime_api.h NO_CACHE HINTS
+    "${UMBRA_TORCH}/../nvidia/cu13/include" "${UMBRA_TORCH}/../nvidia/cuda_runtime/include" /usr/local/cuda/include)
 endif()
 list(TRANSFORM _torch_libs PREPEND "${UMBRA_TORCH}/lib/lib")
 list(TRANSFORM _torch_libs APPEND ".so")
@@ -48,7 +51,7 @@ if(_openmp)
 else()
   list(APPEND _torch_libs gomp)
 endif()
-# --no-as-needed: libtorch_cuda registers its kernels when loaded; no symbol of it is named here.
+# --no-as-needed: libtorch_cuda registers its kernels when loaded, whether or not we name a symbol.
 target_link_options(umbra_torch INTERFACE
   "LINKER:--no-as-needed" "LINKER:-rpath,${UMBRA_TORCH}/lib")
 # stdc++ first: the wheel's libraries export a std::filesystem of their own, whose remove_all crashes.

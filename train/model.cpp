@@ -81,6 +81,19 @@ std::unique_ptr<Model> create_model(const ModelOptions& options) {
   return std::make_unique<CnnModel>(complete);
 }
 
+void move_to(torch::nn::Module& module, torch::Device device) {
+  module.to(device);
+  if (device.is_cuda()) use_channels_last(module);
+}
+
+void use_channels_last(torch::nn::Module& module) {
+  for (const auto& part : module.modules(/*include_self=*/false)) {
+    const auto* conv = part->as<torch::nn::Conv2d>();
+    if (!conv) continue;
+    conv->weight.set_data(conv->weight.data().contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+}
+
 int64_t count_parameters(const torch::nn::Module& module) {
   int64_t count = 0;
   for (const torch::Tensor& parameter : module.parameters()) count += parameter.numel();

@@ -53,6 +53,12 @@ class Model {
 // num_classes and in_chans above 0, the name canonical.
 std::unique_ptr<Model> create_model(const ModelOptions& options);
 
+// Moves a network to the device; for a GPU with the memory format that its convolutions want.
+void move_to(torch::nn::Module& module, torch::Device device);
+
+// Its convolutions' weights become channels-last in memory; no value changes.
+void use_channels_last(torch::nn::Module& module);
+
 int64_t count_parameters(const torch::nn::Module& module);
 
 }  // namespace umbra

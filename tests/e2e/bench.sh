@@ -11,6 +11,7 @@ for what in step teacher; do
   expect 0 '"classes":7,' "${run[@]}" --model vit_cifar_mini_distilled_patch4_32 --precision bf16 --classes 7 --json
   expect 0 '"image_size":64,' "${run[@]}" --model vit --image-size 64 --json \
     --set model.embed_dim=32 --set model.depth=1 --set model.num_heads=2
+  expect 0 ", cuda_graph" "${run[@]}" --model resnet8 --set run.cuda_graph=true
   expect 2 "Did you mean" "${run[@]}" --model resnet9
   expect 2 "patch_size" "${run[@]}" --model vit_cifar_mini_patch4_32 --image-size 33
   expect 2 "batch" "${run[@]}" --batch 0

@@ -289,6 +289,7 @@ TEST_F(TeacherCacheTest, MethodsThatNeedMoreAreRefusedByName) {
   EXPECT_THAT(test::error_of([&] { fill(cached(), /*top_k=*/3); }),
               HasSubstr("keeps the 2 largest logits, not 3"));
   EXPECT_THAT(test::error_of([&] { maker(overrides()); }), HasSubstr("no teacher has a cache"));
+  EXPECT_THAT(refusal(cached({"run.cuda_graph=true"})), HasSubstr("read from the disk"));
 }
 
 TEST_F(TeacherCacheTest, OneOfTwoTeachersMayBeCached) {

@@ -31,6 +31,7 @@ nlohmann::json result_of(const Trainer& trainer, const Speed& speed, int64_t ste
           {"accum_steps", config.train.accum_steps},
           {"precision", config.run.precision},
           {"device", describe(parts.device)},
+          {"cuda_graph", config.run.cuda_graph},
           {"threads", at::get_num_threads()},
           {"workers", config.data.workers},
           {"steps", steps},

@@ -12,6 +12,7 @@
 #include "train/distill/frozen_network.h"
 #include "train/distill/losses.h"
 #include "train/loop/precision.h"
+#include "train/loop/replay.h"
 #include "train/machine.h"
 #include "train/macs.h"
 #include "train/optim/optimizer.h"
@@ -37,6 +38,8 @@ struct Measured {
   double best_rate(double images) const { return images / seconds.front(); }
 };
 
+constexpr int kWarmUp = 5;  // of which a replayed step is recorded in the fourth
+
 Measured measure(const torch::Device& device, double limit, const std::function<void()>& work) {
   const auto timed = [&] {
     if (device.is_cuda()) torch::cuda::synchronize(device.index());
@@ -45,7 +48,7 @@ Measured measure(const torch::Device& device, double limit, const std::function<
     if (device.is_cuda()) torch::cuda::synchronize(device.index());
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  constexpr int kWarmUp = 3, kAtLeast = 5;
+  constexpr int kAtLeast = 5;
   for (int i = 0; i < kWarmUp; ++i) timed();
   Measured measured;
   double total = 0.0;
@@ -95,7 +98,7 @@ struct Bench {
   torch::ScalarType precision = torch::kFloat32;
   std::unique_ptr<Model> model;
   int64_t macs = 0;  // of one forward pass of one image
-  torch::Tensor images, labels;
+  Batch batch;
 
   explicit Bench(const StepBench& arguments) {
     const PublishedInput input = published_input(arguments.model);
@@ -114,9 +117,14 @@ struct Bench {
     model = create_model(config.model);
     const int64_t size = config.augment.image_size;  // --set may have changed it, and the others
     macs = measure_cost(*model, size).macs;
-    model->module().to(device);
-    images = torch::randn({arguments.batch_size, config.model.in_chans, size, size}).to(device);
-    labels = torch::randint(config.model.num_classes, {arguments.batch_size}).to(device);
+    move_to(model->module(), device);
+    batch.images =
+        torch::randn({arguments.batch_size, config.model.in_chans, size, size}).to(device);
+    batch.labels = torch::randint(config.model.num_classes, {arguments.batch_size}).to(device);
+    batch.targets = batch.pretext_labels = batch.labels;
+    if (config.run.cuda_graph && !can_record(device)) {
+      throw ConfigError("run.cuda_graph = true, but this build found no headers of CUDA");
+    }
   }
 };
 
@@ -135,6 +143,7 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
                        {"batch_size", arguments.batch_size},
                        {"precision", precision_name(bench.precision)},
                        {"device", describe(bench.device)},
+                       {"cuda_graph", bench.config.run.cuda_graph},
                        {"threads", at::get_num_threads()},
                        {"torch", TORCH_VERSION},
                        {"images_per_second", rate},
@@ -148,10 +157,11 @@ void report(const Bench& bench, const StepBench& arguments, const char* what,
     fmt::print("{}\n", result.dump());
     return;
   }
-  fmt::print("{} of {}, {} px, batch {}, {} classes, {}, on {}, torch {}\n", what,
+  fmt::print("{} of {}, {} px, batch {}, {} classes, {}{}, on {}, torch {}\n", what,
              bench.config.model.name, bench.config.augment.image_size, arguments.batch_size,
              bench.config.model.num_classes, precision_name(bench.precision),
-             describe(bench.device), TORCH_VERSION);
+             bench.config.run.cuda_graph ? ", cuda_graph" : "", describe(bench.device),
+             TORCH_VERSION);
   fmt::print(
       "{:.1f} images/s (median of {} steps; best {:.1f}), {:.3f} TFLOP/s, {:.0f} % of a large "
       "matrix product's {:.2f}; at most {:.2f} GB resident\n",
@@ -165,18 +175,26 @@ void bench_step(const StepBench& arguments) {
   const auto optimizer =
       make_optimizer(bench.config.optim, make_param_groups(model.module(), bench.config.optim));
   model.module().train();
-  const auto step = [&] {
-    optimizer->zero_grad();
-    torch::Tensor loss;
+  const auto learn = [&](const Batch& batch) {
+    Lesson lesson;
+    torch::Tensor& loss = lesson.loss.total;
     {
       const AutocastGuard autocast(bench.device, bench.precision);
-      const ModelOutput output = model.forward(bench.images);
-      loss = cross_entropy(output.logits, bench.labels);
+      const ModelOutput output = model.forward(batch.images);
+      loss = cross_entropy(output.logits, batch.labels);
       for (const torch::Tensor& logits : output.shadow_logits) {
-        loss = loss + cross_entropy(logits, bench.labels);
+        loss = loss + cross_entropy(logits, batch.labels);
       }
     }
     loss.backward();
+    loss = loss.detach();
+    return lesson;
+  };
+  const bool replays = bench.config.run.cuda_graph;
+  StepReplay replay(bench.device);
+  const auto step = [&] {
+    optimizer->zero_grad(/*set_to_none=*/!replays);
+    replays ? replay.run(bench.batch, {}, learn) : learn(bench.batch);
     clip_grad_norm(optimizer->groups(), bench.config.optim.clip_grad_norm);
     optimizer->step(/*lr=*/1e-4);
   };
@@ -190,10 +208,16 @@ void bench_teacher(const StepBench& arguments) {
   const augment::AugmentOptions& view = bench.config.augment;
   const InputForm form{view.mean, view.std, view.image_size};
   FrozenNetwork teacher(bench.config.model.name, std::move(bench.model), form, form, bench.device);
-  const auto forward = [&] {
+  const auto answer = [&] {
     const AutocastGuard autocast(bench.device, bench.precision);
-    teacher.forward(bench.images);
+    teacher.forward(bench.batch.images);
   };
+  std::unique_ptr<Recording> recording;
+  if (bench.config.run.cuda_graph) {
+    for (int i = 0; i < kWarmUp; ++i) answer();
+    recording = record(bench.device, answer);
+  }
+  const auto forward = [&] { recording ? recording->replay() : answer(); };
   report(bench, arguments, "teacher forward", measure(bench.device, arguments.seconds, forward),
          /*passes=*/1.0);
   if (arguments.profile) print_profile(forward);

@@ -120,7 +120,7 @@ void eval(const EvalArguments& arguments) {
   }
   for (const std::string& kind : weight_kinds(arguments)) {
     const SavedModel saved = open_model(arguments, kind, config);
-    saved.model->module().to(device);
+    move_to(saved.model->module(), device);
     saved.model->module().eval();
     const Forward forward = [&](const torch::Tensor& images) {
       const AutocastGuard autocast(device, precision);
@@ -147,7 +147,9 @@ void eval(const EvalArguments& arguments) {
                    head.top5, head.loss, head.ece);
       }
     }
-    per_class += per_class_rows(kind, result, dataset->class_names());
+    if (!arguments.per_class.empty()) {
+      per_class += per_class_rows(kind, result, dataset->class_names());
+    }
   }
   if (!arguments.per_class.empty()) write_file_synced(arguments.per_class, per_class);
   if (arguments.json) print_json(rows);

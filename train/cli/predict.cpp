@@ -183,7 +183,7 @@ void predict(const PredictArguments& arguments) {
   const torch::NoGradGuard no_grad;
   const Classifier classifier = open_classifier(arguments);
   const torch::Device device = choose_device(arguments.device);
-  classifier.model->module().to(device);
+  move_to(classifier.model->module(), device);
   classifier.model->module().eval();
   LoaderOptions options;
   options.batch_size = 32;

@@ -19,6 +19,7 @@ struct RunOptions {
   std::string device = "auto";     // "auto", "cpu", "cuda" or "cuda:N"
   std::string precision = "auto";  // "auto", "fp32" or "bf16"
   int64_t threads = 0;             // 0: torch's own choice
+  bool cuda_graph = false;         // forward and backward passes are recorded and replayed
 };
 
 struct DataOptions {

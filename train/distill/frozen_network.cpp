@@ -13,7 +13,7 @@ FrozenNetwork::FrozenNetwork(std::string name, std::unique_ptr<Model> model, con
       model_(std::move(model)),
       image_size_(own.image_size),
       answers_by_mean_(answers_by_mean) {
-  model_->module().to(device);
+  move_to(model_->module(), device);
   model_->module().eval();
   for (torch::Tensor& parameter : model_->module().parameters()) parameter.requires_grad_(false);
   if (own.mean == given.mean && own.std == given.std) return;

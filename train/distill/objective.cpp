@@ -64,6 +64,15 @@ class ComposedObjective : public Objective {
   }
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
 
+  std::optional<double> replayable_from() const override {
+    std::optional<double> from = base_->replayable_from();
+    for (const WeightedTerm& term : terms_) {
+      if (!from || !term.term->is_replayable()) return std::nullopt;
+      from = std::max(*from, settled_epoch(term.options));
+    }
+    return from;
+  }
+
   std::vector<Fit> fits() const override {
     std::vector<Fit> fits = base_->fits();
     for (const WeightedTerm& term : terms_) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,6 +54,11 @@ class Objective {
   // What the objective trains besides the student (a teacher-side shadow branch, say), for the
   // optimiser and the checkpoint; null if nothing.
   virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
+
+  // The epoch from which on compute() is the same operations for all batches of a shape: it reads
+  // nothing back, draws nothing on the host, and its weights stay. Then a recording of it can be
+  // replayed (train/loop/replay.h). Nothing: never.
+  virtual std::optional<double> replayable_from() const { return 0.0; }
 
   // A fit before the training (of the teacher's projection head, of a paraphraser): the loop runs
   // fits() in order, each on what of module() gets gradients, and on the student with

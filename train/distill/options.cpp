@@ -22,6 +22,11 @@ double weight_at(const TermOptions& options, double epoch) {
   return weight;
 }
 
+double settled_epoch(const TermOptions& options) {
+  const double last = options.factor_epochs.empty() ? 0.0 : options.factor_epochs.back();
+  return std::ceil(std::max(options.warmup_epochs, last));
+}
+
 TeacherUse use_of_teacher(const DistillOptions& o, size_t teacher) {
   using Reads = TeacherUse::Reads;
   const bool shake = o.method == "shake";

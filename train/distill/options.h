@@ -60,6 +60,9 @@ struct SskdOptions {
 // The weight of a term in an epoch, counted from 0.
 double weight_at(const TermOptions& options, double epoch);
 
+// The epoch from which on it stays the same.
+double settled_epoch(const TermOptions& options);
+
 struct DistillOptions {
   std::string preset = "none";
   std::string method = "none";  // "none", "deit_soft", "deit_hard", "shake", "sskd"

@@ -58,6 +58,10 @@ std::vector<double> ShakeObjective::shares(const torch::Tensor& z_s,
   return {begin, begin + count};
 }
 
+std::optional<double> ShakeObjective::replayable_from() const {
+  return distill_.teacher_weights == "average" ? std::optional(0.0) : std::nullopt;
+}
+
 Loss ShakeObjective::compute(const Batch& batch, const ModelOutput& student,
                              std::span<const ModelOutput> teachers) {
   const auto kl = [&](const torch::Tensor& to, const torch::Tensor& from) {

@@ -32,6 +32,7 @@ class ShakeObjective : public Objective {
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput> teachers) override;
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
+  std::optional<double> replayable_from() const override;  // never with AEKD: it solves on the host
 
  private:
   std::vector<torch::Tensor> shadows(const ModelOutput& student,

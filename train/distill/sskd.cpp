@@ -74,9 +74,10 @@ torch::Tensor SskdObjective::answers(const Batch& batch, torch::Device device) c
     return view_sources(batch.labels.size(0) / kSskdViews, device);
   }
   if (distill_.sskd.task == "jigsaw") {
-    return split_views(batch.pretext_labels).transformed.to(device);
+    return split_views(batch.pretext_labels).transformed;
   }
-  return (distill_.sskd.task == "exemplar" ? batch.indices : batch.pretext_labels).to(device);
+  if (distill_.sskd.task == "exemplar") return batch.indices.to(device, /*non_blocking=*/true);
+  return batch.pretext_labels;
 }
 
 Loss SskdObjective::compute(const Batch& batch, const ModelOutput& student,

@@ -27,6 +27,7 @@ class SskdObjective : public Objective {
   Loss compute(const Batch& batch, const ModelOutput& student,
                std::span<const ModelOutput> teachers) override;
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
+  std::optional<double> replayable_from() const override { return {}; }  // counts wrong answers
   std::vector<Fit> fits() const override;
   torch::Tensor fit_loss(const Fit& fit, const Batch& batch, const ModelOutput& student,
                          std::span<const ModelOutput> teachers) override;

@@ -41,6 +41,9 @@ class Term {
   // What the term trains or keeps (regressors, embeddings, memory banks); null if nothing.
   virtual std::shared_ptr<torch::nn::Module> module() { return nullptr; }
 
+  // Whether loss() is the same operations for all batches of a shape, as Objective's.
+  virtual bool is_replayable() const { return true; }
+
   // A fit before the training (of a paraphraser, a connector), on the term's module, and on the
   // student with trains_student. Its name is left to the objective.
   using Fit = Objective::Fit;

@@ -1,6 +1,7 @@
 #include "train/loop/parts.h"
 
 #include "augment/rng.h"
+#include "train/loop/replay.h"
 #include "train/loop/run_folder.h"
 #include "train/weights/load.h"
 
@@ -130,7 +131,7 @@ void build_objective(Parts& parts, const Config& config, const Sources& sources)
     throw ConfigError(sources.at("distill") + error.what());
   }
   if (const auto module = parts.objective->module()) {
-    module->to(parts.device);
+    move_to(*module, parts.device);
     module->train();
     parts.notes.push_back(fmt::format("objective {}: {} parameters of its own",
                                       describe(config.distill), count_parameters(*module)));
@@ -276,6 +277,36 @@ void check_batch_norm(const Parts& parts, const Config& config, const Sources& s
   }
 }
 
+// What changes from step to step must not be in a recording of one.
+void check_replay(Parts& parts, const Config& config, const Sources& sources) {
+  if (!config.run.cuda_graph) return;
+  const auto refuse = [&](const std::string& reason) {
+    throw ConfigError(fmt::format("{}run.cuda_graph = true, but {}: leave it out",
+                                  sources.at("run.cuda_graph"), reason));
+  };
+  if (!can_record(parts.device)) refuse("this build found no headers of CUDA");
+  const std::optional<double> from = parts.objective->replayable_from();
+  if (!from) {
+    refuse(
+        fmt::format("the objective ({}) decides something on the host at every step, as crd, "
+                    "sskd and distill.teacher_weights = \"aekd\" do",
+                    describe(config.distill)));
+  }
+  for (const RunTeacher& teacher : parts.teachers) {
+    if (teacher.cache) refuse("a teacher.cache is read from the disk at every step");
+  }
+  if (config.model.is_vit() && config.model.vit.grad_checkpointing) {
+    refuse("model.grad_checkpointing saves the state of the random numbers at every step");
+  }
+  if (*from >= parts.math.epochs(config.train.duration)) {
+    refuse(
+        fmt::format("a weight of the objective changes until epoch {}, which the run does not "
+                    "reach, and no step before that can be replayed",
+                    *from));
+  }
+  parts.notes.push_back(fmt::format("steps are replayed from epoch {} on", *from));
+}
+
 }  // namespace
 
 Parts build_parts(LoadedConfig& loaded, bool fresh) {
@@ -284,7 +315,7 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   parts.total_steps = parts.math.steps(config.train.duration);
   check_lengths(parts, config, loaded.sources);
   parts.model = build_model(config, loaded.sources, fresh, parts.notes);
-  parts.model->module().to(parts.device);
+  move_to(parts.model->module(), parts.device);
   parts.teachers = build_teachers(config, loaded.sources, parts);
   use_caches(parts.teachers, config, loaded.sources, parts,
              parts.math.epochs_begun(parts.total_steps));
@@ -292,9 +323,10 @@ Parts build_parts(LoadedConfig& loaded, bool fresh) {
   note_surprises(parts, config);
   check_batch_norm(parts, config, loaded.sources);
   build_phases(parts, config, loaded.sources);
+  check_replay(parts, config, loaded.sources);
   if (config.train.ema_decay > 0.0) {
     std::unique_ptr<Model> average = create_model(config.model);
-    average->module().to(parts.device);
+    move_to(average->module(), parts.device);
     parts.ema = std::make_unique<Ema>(std::move(average), *parts.model, config.train.ema_decay,
                                       config.train.ema_warmup);
   }

@@ -183,8 +183,9 @@ ModelOutput TeacherCache::answer(const Batch& batch) {
   const int64_t steps = store_->shape().steps;
   ModelOutput output;
   output.logits =
-      store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0))
-          .to(batch.images.device());
+      store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0));
+  if (batch.images.is_cuda()) output.logits = output.logits.pin_memory();  // else the host waits
+  output.logits = output.logits.to(batch.images.device(), /*non_blocking=*/true);
   return output;
 }
 

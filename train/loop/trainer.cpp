@@ -38,7 +38,9 @@ Trainer::Trainer(LoadedConfig loaded, RunFolder folder, const std::optional<std:
       train_loader_(parts_.train_set, config_.augment,
                     loader_options(config_, parts_.device, /*train=*/true)),
       eval_loader_(parts_.eval_set, config_.augment,
-                   loader_options(config_, parts_.device, /*train=*/false)) {
+                   loader_options(config_, parts_.device, /*train=*/false)),
+      upload_(parts_.device) {
+  if (config_.run.cuda_graph) replay_.emplace(parts_.device);
   if (!resume) return;
   lock_ = std::make_unique<FolderLock>(folder_.path(), FolderLock::IfTaken::kRefuse);
   restore(*resume);
@@ -129,7 +131,9 @@ void Trainer::make_step(Clock::time_point step_start) {
   torch::manual_seed(augment::seed_of(
       {static_cast<uint64_t>(config_.run.seed), Purpose::kModel, static_cast<uint64_t>(step_)}));
   const RawBatch batch = next_batch();  // 1. next batch
-  phase_->optimizer->zero_grad();
+  const bool replaying =
+      replay_ && replay_->has_begun();  // into gradients that stay where they are
+  phase_->optimizer->zero_grad(/*set_to_none=*/!replaying);
   const std::vector<RawBatch> pieces = split(batch, config_.train.accum_steps);
   for (size_t i = 0; i < pieces.size(); ++i) {
     const double weight = static_cast<double>(pieces[i].rows()) / static_cast<double>(batch.rows());
@@ -170,7 +174,7 @@ RawBatch Trainer::next_batch() {
   }
   data_seconds_ = seconds_since(start);
   report_broken();
-  return batch;
+  return upload_(std::move(batch));
 }
 
 std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) {
@@ -181,7 +185,18 @@ std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) {
 
 void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
   const Batch batch = prepare_(part, step_, part_index, epoch());  // 2. normalise, erase, mix
-  Loss loss;
+  const auto work = [this, weight](const Batch& given) { return teach(given, weight); };
+  const bool replays =
+      replay_ && !phase_->fit && batch.epoch >= *parts_.objective->replayable_from();
+  const Lesson lesson =
+      replays ? replay_->run(batch, {weight, batch.images.sizes().vec()}, work) : work(batch);
+  interval_.add(lesson.loss, weight);
+  if (lesson.agreement.defined()) interval_.add("agreement", weight * lesson.agreement);
+}
+
+Lesson Trainer::teach(const Batch& batch, double weight) {
+  Lesson lesson;
+  Loss& loss = lesson.loss;
   {
     const AutocastGuard autocast(parts_.device, parts_.precision);
     const std::vector<ModelOutput> teachers = ask_teachers(batch);  // 3. teachers
@@ -195,13 +210,14 @@ void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
     } else {
       loss = parts_.objective->compute(batch, student, teachers);  // 5. objective
       if (!teachers.empty()) {
-        interval_.add("agreement", weight * share_equal(student.logits, teachers[0].logits));
+        lesson.agreement = share_equal(student.logits, teachers[0].logits);
       }
     }
   }
   TORCH_CHECK(loss.total.defined(), "no term of the loss has a weight above 0");
   (loss.total * weight).backward();  // 6. backward
-  interval_.add(loss, weight);
+  loss.total = loss.total.detach();
+  return lesson;
 }
 
 void Trainer::update() {

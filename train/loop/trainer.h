@@ -12,9 +12,11 @@
 #include "train/loop/parts.h"
 #include "train/loop/precision.h"
 #include "train/loop/prepare.h"
+#include "train/loop/replay.h"
 #include "train/loop/run_folder.h"
 #include "train/loop/run_log.h"
 #include "train/loop/stop_signal.h"
+#include "train/loop/upload.h"
 
 namespace umbra {
 
@@ -58,6 +60,7 @@ class Trainer {
   RawBatch next_batch();
   std::vector<ModelOutput> ask_teachers(const Batch& batch);
   void learn(const RawBatch& part, int64_t part_index, double weight);
+  Lesson teach(const Batch& batch, double weight);
   void update();
   void report_broken();
   void log(Clock::time_point step_start);
@@ -87,8 +90,10 @@ class Trainer {
   Parts parts_;
   Preparation prepare_;
   Loader train_loader_, eval_loader_;
+  Upload upload_;
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<RunLog> log_;
+  std::optional<StepReplay> replay_;                       // with run.cuda_graph
   nlohmann::json teacher_rows_ = nlohmann::json::array();  // what the teachers scored
   torch::Tensor teacher_predictions_;  // of the first teacher, on the evaluation set
   nlohmann::json sources_;             // what the run learns from

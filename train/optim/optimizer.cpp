@@ -170,9 +170,14 @@ class Lamb : public AdamMoments {
 
 }  // namespace
 
-void Optimizer::zero_grad() {
+void Optimizer::zero_grad(bool set_to_none) {
+  const torch::NoGradGuard no_grad;
   for (ParamGroup& group : groups_) {
-    for (torch::Tensor& parameter : group.params) parameter.mutable_grad().reset();
+    if (set_to_none) {
+      for (torch::Tensor& parameter : group.params) parameter.mutable_grad().reset();
+    } else if (const Active active(group); !active.grads.empty()) {
+      at::_foreach_zero_(active.grads);
+    }
   }
 }
 

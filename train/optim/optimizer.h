@@ -17,7 +17,8 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  void zero_grad();
+  // Without `set_to_none` gradients become 0 where they lie: their parameters are still updated.
+  void zero_grad(bool set_to_none = true);
   // One update of every group at lr * group.lr_scale. Parameters without a gradient are skipped.
   void step(double lr);
 

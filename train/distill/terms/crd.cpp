@@ -26,10 +26,13 @@ class Crd : public Term {
     const torch::Tensor student = embedded(embed_student_, input.student.pooled);
     const torch::Tensor teacher = embedded(embed_teacher_, input.teacher.pooled.detach());
     const torch::Tensor indices = input.batch.indices.to(torch::kCPU);
-    const auto there = [&](const torch::Tensor& x) { return x.to(student.device()); };
+    const auto there = [&](const torch::Tensor& x) {
+      return x.to(student.device(), /*non_blocking=*/true);
+    };
     return memory_(student, teacher, there(indices), there(contrast(indices)));
   }
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
+  bool is_replayable() const override { return false; }  // draws its negatives on the host
 
  private:
   static torch::Tensor embedded(torch::nn::Linear& embed, const torch::Tensor& pooled) {

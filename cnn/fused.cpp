@@ -2,6 +2,7 @@
 
 #include <ATen/record_function.h>
 
+#include "cnn/frozen_conv.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv.h"
 #include "kernels/tensors.h"
@@ -334,6 +335,9 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
       running_mean[c] += static_cast<float>(momentum * (center - running_mean[c]));
       running_var[c] += static_cast<float>(momentum * (unbiased - running_var[c]));
     }
+    for (const torch::Tensor& written : {norm.running_mean, norm.running_var}) {
+      written.unsafeGetTensorImpl()->bump_version();
+    }
     norm.num_batches_tracked += 1;
   }
 };
@@ -404,12 +408,10 @@ torch::Tensor folded_in_kernels(const Conv& conv, const Norm& norm, const torch:
 torch::Tensor folded_in_weights(const Conv& conv, const Norm& norm, const torch::Tensor& x,
                                 const torch::Tensor& residual, bool relu) {
   const auto& options = conv.options;
-  const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
-  const torch::Tensor mean =
-      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
-  torch::Tensor out = torch::conv2d(
-      x, conv.weight * scale.view({-1, 1, 1, 1}), norm.bias - mean * scale, options.stride(),
-      std::get<torch::ExpandingArray<2>>(options.padding()), options.dilation(), options.groups());
+  const auto [weight, bias] = fold_norm(conv, norm);
+  torch::Tensor out = torch::conv2d(x, weight, bias, options.stride(),
+                                    std::get<torch::ExpandingArray<2>>(options.padding()),
+                                    options.dilation(), options.groups());
   if (residual.defined()) out += residual;
   return relu ? torch::relu_(out) : out;
 }
@@ -433,8 +435,12 @@ Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch:
   if (!can_fold(conv, norm, x, residual)) {
     return normalise(norm, convolve(conv, x), residual, relu, keep_before);
   }
-  const bool in_kernels = fits(conv, x) && norm.weight.scalar_type() == torch::kFloat32;
-  const auto folded = in_kernels ? folded_in_kernels : folded_in_weights;
+  // Of kernels of 1 x 1 oneDNN's are the faster ones with tiles, too.
+  const bool in_kernels = fits(conv, x) && norm.weight.scalar_type() == torch::kFloat32 &&
+                          !(have_frozen_conv() && conv.weight.size(2) == 1);
+  const auto folded = in_kernels           ? folded_in_kernels
+                      : have_frozen_conv() ? frozen_conv
+                                           : folded_in_weights;
   const torch::Tensor out = folded(conv, norm, x, residual, relu && !keep_before);
   if (!keep_before) return {out, {}};
   return {relu ? torch::relu(out) : out, out};

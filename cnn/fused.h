@@ -1,7 +1,7 @@
 // Convolutions and batch norms with what surrounds them as fused operations with gradients. In bf16
 // they run on kernels/, convolutions on a CPU with AMX, norms already on one with AVX-512
-// (support.h says which); everywhere else on ATen's own operations, with the same results up to
-// rounding.
+// (support.h says which), those of frozen networks on frozen_conv.h; everywhere else on ATen's own
+// operations, with the same results up to rounding.
 #pragma once
 
 #include <torch/nn.h>

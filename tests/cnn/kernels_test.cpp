@@ -305,6 +305,40 @@ INSTANTIATE_TEST_SUITE_P(
                       FrozenCase{5, 1, 1, true, true}, FrozenCase{3, 2, 4, true, false},
                       FrozenCase{1, 1, 1, false, false}));
 
+// What is folded and packed once must not outlive its weights.
+TEST(FrozenConvNormCache, FollowsEveryChange) {
+  torch::manual_seed(10);
+  const torch::NoGradGuard no_grad;
+  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(24, 40, 3).padding(1));
+  torch::nn::BatchNorm2d norm = random_norm(40);
+  const torch::Tensor x = random({3, 24, 9, 11});
+  const auto train_once = [&] {
+    const CpuAutocast autocast;
+    norm->train();
+    conv_norm(*layer, *norm, x, {}, /*relu=*/true);
+  };
+  const std::vector<std::function<void()>> changes = {
+      [] {},
+      [&] { layer->weight.mul_(2.0); },
+      [&] { layer->bias.add_(1.0); },
+      [&] { norm->weight.mul_(0.5); },
+      [&] { norm->bias.add_(1.0); },
+      [&] { norm->running_mean.add_(1.0); },
+      [&] { norm->running_var.mul_(4.0); },
+      train_once,
+      [&] { layer->weight.set_data(torch::randn_like(layer->weight)); }};
+  for (size_t i = 0; i < changes.size(); ++i) {
+    changes[i]();
+    norm->eval();
+    for (const int64_t images : {3, 1}) {
+      const torch::Tensor some = x.narrow(0, 0, images), want = torch::relu(norm(layer(some)));
+      const CpuAutocast autocast;
+      const torch::Tensor got = conv_norm(*layer, *norm, some, {}, /*relu=*/true);
+      EXPECT_LT(relative_error(got, want.to(torch::kFloat64)), kBf16) << "change " << i;
+    }
+  }
+}
+
 TEST(NormActivated, AgreesWithItsDefinition) {
   torch::manual_seed(11);
   torch::nn::BatchNorm2d norm = random_norm(24), plain = exact_copy(norm);

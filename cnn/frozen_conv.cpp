@@ -1,0 +1,145 @@
+#include "cnn/frozen_conv.h"
+
+#include <mutex>
+#include <unordered_map>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include "kernels/support.h"
+
+namespace umbra::cnn {
+namespace {
+
+using Conv = torch::nn::Conv2dImpl;
+using Norm = torch::nn::BatchNorm2dImpl;
+using Scalars = torch::List<std::optional<at::Scalar>>;
+
+constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
+
+// Operations by name, as no header declares them; nothing where this torch has none of that name.
+using Pack = at::Tensor(const at::Tensor& weight, at::IntArrayRef padding, at::IntArrayRef stride,
+                        at::IntArrayRef dilation, int64_t groups, at::OptionalIntArrayRef input);
+using Convolve = at::Tensor(const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, at::IntArrayRef padding,
+                            at::IntArrayRef stride, at::IntArrayRef dilation, int64_t groups,
+                            std::string_view activation, Scalars scalars,
+                            std::optional<std::string_view> algorithm);
+using ConvolveAdd = at::Tensor&(at::Tensor& sum, const at::Tensor& x, const at::Tensor& weight,
+                                const std::optional<at::Tensor>& bias, at::IntArrayRef padding,
+                                at::IntArrayRef stride, at::IntArrayRef dilation, int64_t groups,
+                                std::string_view add, std::optional<at::Scalar> alpha,
+                                std::optional<std::string_view> activation, Scalars scalars,
+                                std::optional<std::string_view> algorithm);
+
+template <typename Signature>
+std::optional<c10::TypedOperatorHandle<Signature>> find(const char* name, const char* overload) {
+  const auto found = c10::Dispatcher::singleton().findSchema({name, overload});
+  if (!found) return std::nullopt;
+  return found->typed<Signature>();
+}
+
+struct Operations {
+  std::optional<c10::TypedOperatorHandle<Pack>> pack =
+      find<Pack>("mkldnn::_reorder_convolution_weight", "");
+  std::optional<c10::TypedOperatorHandle<Convolve>> convolve =
+      find<Convolve>("mkldnn::_convolution_pointwise", "");
+  std::optional<c10::TypedOperatorHandle<ConvolveAdd>> convolve_add =
+      find<ConvolveAdd>("mkldnn::_convolution_pointwise_", "binary");
+};
+
+const Operations& operations() {
+  static const Operations found;
+  return found;
+}
+
+// Where tensors lie and how often they were written.
+using Stamp = std::vector<std::pair<const void*, uint32_t>>;
+
+Stamp stamp_of(const Conv& conv, const Norm& norm) {
+  Stamp stamp;
+  for (const torch::Tensor& tensor :
+       {conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var}) {
+    if (tensor.defined()) stamp.emplace_back(tensor.const_data_ptr(), tensor._version());
+  }
+  return stamp;
+}
+
+at::IntArrayRef padding_of(const Conv& conv) {
+  return std::get<torch::ExpandingArray<2>>(conv.options.padding());
+}
+
+// In bf16, the weight in the layout that oneDNN wants for images of this shape.
+FoldedNorm packed(const FoldedNorm& folded, const Conv& conv, at::IntArrayRef input) {
+  const auto& options = conv.options;
+  return {operations().pack->call(folded.weight.to(torch::kBFloat16), padding_of(conv),
+                                  *options.stride(), *options.dilation(), options.groups(), input),
+          folded.bias.to(torch::kBFloat16)};
+}
+
+// The folded weights of every convolution that was asked for and still lives.
+class FoldedWeights {
+ public:
+  FoldedNorm of(const Conv& conv, const Norm& norm, at::IntArrayRef input) {
+    const std::lock_guard lock(mutex_);
+    const Stamp stamp = stamp_of(conv, norm);
+    const auto known = entries_.find(conv.weight.unsafeGetTensorImpl());
+    if (known != entries_.end() && !known->second.weight.expired() &&
+        known->second.stamp == stamp) {
+      return known->second.folded;
+    }
+    std::erase_if(entries_, [](const auto& entry) { return entry.second.weight.expired(); });
+    Entry entry{Weak(conv.weight.getIntrusivePtr()), stamp,
+                packed(fold_norm(conv, norm), conv, input)};
+    return entries_.insert_or_assign(conv.weight.unsafeGetTensorImpl(), std::move(entry))
+        .first->second.folded;
+  }
+
+ private:
+  using Weak = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  struct Entry {
+    Weak weight;  // of the convolution
+    Stamp stamp;
+    FoldedNorm folded;
+  };
+
+  std::mutex mutex_;
+  std::unordered_map<const c10::TensorImpl*, Entry> entries_;
+};
+
+}  // namespace
+
+FoldedNorm fold_norm(const Conv& conv, const Norm& norm) {
+  const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
+  const torch::Tensor mean =
+      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
+  return {conv.weight * scale.view({-1, 1, 1, 1}), norm.bias - mean * scale};
+}
+
+bool have_frozen_conv() {
+  static const bool have = kernels::available() && operations().pack && operations().convolve &&
+                           operations().convolve_add;
+  return have;
+}
+
+torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                          const torch::Tensor& residual, bool relu) {
+  static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor image = x.to(torch::kBFloat16).contiguous(kChannelsLast);
+  const FoldedNorm folded = weights.of(conv, norm, image.sizes());
+  const auto& options = conv.options;
+  if (!residual.defined()) {
+    return operations().convolve->call(image, folded.weight, folded.bias, padding_of(conv),
+                                       *options.stride(), *options.dilation(), options.groups(),
+                                       relu ? "relu" : "none", Scalars(), std::nullopt);
+  }
+  torch::Tensor sum = torch::empty(residual.sizes(), image.options().memory_format(kChannelsLast));
+  sum.copy_(residual);
+  operations().convolve_add->call(
+      sum, image, folded.weight, folded.bias, padding_of(conv), *options.stride(),
+      *options.dilation(), options.groups(), "add", std::nullopt,
+      relu ? std::optional<std::string_view>("relu") : std::nullopt, Scalars(), std::nullopt);
+  return sum;
+}
+
+}  // namespace umbra::cnn

@@ -228,8 +228,21 @@ TEST_P(EveryOptimizer, ZeroGradForgetsTheGradients) {
   const torch::Tensor p = parameter({1.0});
   const auto optimizer = make_optimizer(options(), {group_of({p})});
   p.mutable_grad() = torch::tensor({0.3F});
+  const torch::Tensor kept = p.grad();
+  optimizer->zero_grad(/*set_to_none=*/false);
+  EXPECT_EQ(p.grad().const_data_ptr(), kept.const_data_ptr());
+  EXPECT_EQ(p.grad().item<float>(), 0.0F);
   optimizer->zero_grad();
   EXPECT_FALSE(p.grad().defined());
+}
+
+TEST_P(EveryOptimizer, IsSeenToHaveWritten) {  // by what was made of the weights before
+  const torch::Tensor p = parameter({1.0});
+  const auto optimizer = make_optimizer(options(), {group_of({p})});
+  p.mutable_grad() = torch::tensor({0.3F});
+  const uint32_t before = p._version();
+  optimizer->step(0.1);
+  EXPECT_GT(p._version(), before);
 }
 
 TEST_P(EveryOptimizer, GoesOnBitForBitFromItsSavedState) {

@@ -184,7 +184,11 @@ void Optimizer::zero_grad(bool set_to_none) {
 void Optimizer::step(double lr) {
   const torch::NoGradGuard no_grad;
   before_step();
-  for (size_t g = 0; g < groups_.size(); ++g) step_group(g, lr * groups_[g].lr_scale);
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    step_group(g, lr * groups_[g].lr_scale);
+    // The fused kernels leave the counters by which others see that a tensor was written.
+    for (const torch::Tensor& p : groups_[g].params) p.unsafeGetTensorImpl()->bump_version();
+  }
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimOptions& options,

@@ -16,7 +16,7 @@ using Scalars = torch::List<std::optional<at::Scalar>>;
 
 constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
 
-// Operations by name, as no header declares them; nothing where this torch has none of that name.
+// Operations by name, as no header declares them; nothing where this torch has no such operation.
 using Pack = at::Tensor(const at::Tensor& weight, at::IntArrayRef padding, at::IntArrayRef stride,
                         at::IntArrayRef dilation, int64_t groups, at::OptionalIntArrayRef input);
 using Convolve = at::Tensor(const at::Tensor& x, const at::Tensor& weight,
@@ -35,10 +35,16 @@ template <typename Signature>
 std::optional<c10::TypedOperatorHandle<Signature>> find(const char* name, const char* overload) {
   const auto found = c10::Dispatcher::singleton().findSchema({name, overload});
   if (!found) return std::nullopt;
-  return found->typed<Signature>();
+  try {
+    return found->typed<Signature>();
+  } catch (const c10::Error&) {  // it takes something else
+    return std::nullopt;
+  }
 }
 
 struct Operations {
+  std::optional<c10::TypedOperatorHandle<bool()>> have_bf16 =
+      find<bool()>("mkldnn::_is_mkldnn_bf16_supported", "");
   std::optional<c10::TypedOperatorHandle<Pack>> pack =
       find<Pack>("mkldnn::_reorder_convolution_weight", "");
   std::optional<c10::TypedOperatorHandle<Convolve>> convolve =
@@ -52,13 +58,15 @@ const Operations& operations() {
   return found;
 }
 
-// Where tensors lie and how often they were written.
+// Where tensors lie and how often they were written. The running statistics' own counters leave out
+// what training writes; that of the batches goes with it.
 using Stamp = std::vector<std::pair<const void*, uint32_t>>;
 
 Stamp stamp_of(const Conv& conv, const Norm& norm) {
   Stamp stamp;
   for (const torch::Tensor& tensor :
-       {conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var}) {
+       {conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var,
+        norm.num_batches_tracked}) {
     if (tensor.defined()) stamp.emplace_back(tensor.const_data_ptr(), tensor._version());
   }
   return stamp;
@@ -69,37 +77,36 @@ at::IntArrayRef padding_of(const Conv& conv) {
 }
 
 // In bf16, the weight in the layout that oneDNN wants for images of this shape.
-FoldedNorm packed(const FoldedNorm& folded, const Conv& conv, at::IntArrayRef input) {
+FoldedConv packed(const FoldedConv& folded, const Conv& conv, at::IntArrayRef input) {
   const auto& options = conv.options;
   return {operations().pack->call(folded.weight.to(torch::kBFloat16), padding_of(conv),
                                   *options.stride(), *options.dilation(), options.groups(), input),
           folded.bias.to(torch::kBFloat16)};
 }
 
-// The folded weights of every convolution that was asked for and still lives.
+// The folded weights before every norm that was asked for and still lives.
 class FoldedWeights {
  public:
-  FoldedNorm of(const Conv& conv, const Norm& norm, at::IntArrayRef input) {
+  FoldedConv of(const Conv& conv, const Norm& norm, at::IntArrayRef input) {
     const std::lock_guard lock(mutex_);
     const Stamp stamp = stamp_of(conv, norm);
-    const auto known = entries_.find(conv.weight.unsafeGetTensorImpl());
-    if (known != entries_.end() && !known->second.weight.expired() &&
-        known->second.stamp == stamp) {
+    const auto known = entries_.find(norm.running_var.unsafeGetTensorImpl());
+    if (known != entries_.end() && !known->second.norm.expired() && known->second.stamp == stamp) {
       return known->second.folded;
     }
-    std::erase_if(entries_, [](const auto& entry) { return entry.second.weight.expired(); });
-    Entry entry{Weak(conv.weight.getIntrusivePtr()), stamp,
+    std::erase_if(entries_, [](const auto& entry) { return entry.second.norm.expired(); });
+    Entry entry{Weak(norm.running_var.getIntrusivePtr()), stamp,
                 packed(fold_norm(conv, norm), conv, input)};
-    return entries_.insert_or_assign(conv.weight.unsafeGetTensorImpl(), std::move(entry))
+    return entries_.insert_or_assign(norm.running_var.unsafeGetTensorImpl(), std::move(entry))
         .first->second.folded;
   }
 
  private:
   using Weak = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   struct Entry {
-    Weak weight;  // of the convolution
+    Weak norm;  // its running variance
     Stamp stamp;
-    FoldedNorm folded;
+    FoldedConv folded;
   };
 
   std::mutex mutex_;
@@ -108,7 +115,7 @@ class FoldedWeights {
 
 }  // namespace
 
-FoldedNorm fold_norm(const Conv& conv, const Norm& norm) {
+FoldedConv fold_norm(const Conv& conv, const Norm& norm) {
   const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
   const torch::Tensor mean =
       conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
@@ -116,8 +123,9 @@ FoldedNorm fold_norm(const Conv& conv, const Norm& norm) {
 }
 
 bool have_frozen_conv() {
-  static const bool have = kernels::available() && operations().pack && operations().convolve &&
-                           operations().convolve_add;
+  const Operations& all = operations();
+  static const bool have = kernels::available() && all.pack && all.convolve && all.convolve_add &&
+                           all.have_bf16 && all.have_bf16->call();
   return have;
 }
 
@@ -126,7 +134,7 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tenso
   static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
   const torch::NoGradGuard no_grad;
   const torch::Tensor image = x.to(torch::kBFloat16).contiguous(kChannelsLast);
-  const FoldedNorm folded = weights.of(conv, norm, image.sizes());
+  const FoldedConv folded = weights.of(conv, norm, image.sizes());
   const auto& options = conv.options;
   if (!residual.defined()) {
     return operations().convolve->call(image, folded.weight, folded.bias, padding_of(conv),

@@ -6,12 +6,12 @@
 
 namespace umbra::cnn {
 
-// What is one convolution in place of conv and then norm, by its running statistics: in fp32, the
-// weight [out, in / groups, k, k], the bias [out].
-struct FoldedNorm {
+// One convolution in the place of conv and then norm, by its running statistics: the weight
+// [out, in / groups, k, k] and the bias [out].
+struct FoldedConv {
   torch::Tensor weight, bias;
 };
-FoldedNorm fold_norm(const torch::nn::Conv2dImpl& conv, const torch::nn::BatchNorm2dImpl& norm);
+FoldedConv fold_norm(const torch::nn::Conv2dImpl& conv, const torch::nn::BatchNorm2dImpl& norm);
 
 // Whether torch has them, and this CPU the instructions.
 bool have_frozen_conv();

@@ -47,9 +47,10 @@ void fields(V&& visit, Like<RunOptions> auto& o) {
       "Of the networks; softmax and losses are always fp32. auto: bf16 where the hardware has it");
   visit("threads", o.threads, between(0, 1024),
         "CPU threads of the training step; 0: one per core");
-  visit("cuda_graph", o.cuda_graph, anything(),
-        "Record forward and backward pass on the GPU and launch them as a whole from then on: "
-        "faster where networks are small. Not measured yet; on a CPU it changes nothing");
+  visit(
+      "cuda_graph", o.cuda_graph, anything(),
+      "Record forward and backward pass on the GPU and launch them as a whole from then on; meant "
+      "for small networks, not measured yet. On a CPU it changes nothing");
 }
 
 template <class V>

@@ -106,7 +106,7 @@ std::unique_ptr<Recording> record(torch::Device device, std::function<void()> wo
       return std::make_unique<CudaRecording>(device, work);
     } catch (const std::exception& error) {  // of a TorchScript's teacher, too
       throw Error(fmt::format(
-          "run.cuda_graph: the step cannot be recorded; go on with --resume and without it: {}",
+          "run.cuda_graph: recording failed; go on without it (a run: with --resume): {}",
           error.what()));
     }
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "augment/to_device.h"
+
 namespace umbra::augment {
 namespace {
 
@@ -51,9 +53,7 @@ torch::Tensor lambdas(const MixDraw& draw, int64_t dimensions, const torch::Tens
   for (const Mix& mix : draw) values.push_back(static_cast<float>(mix.lambda));
   std::vector<int64_t> shape(dimensions, 1);
   shape[0] = static_cast<int64_t>(values.size());
-  torch::Tensor shares = torch::tensor(values).view(shape);
-  if (like.is_cuda()) shares = shares.pin_memory();  // else the host waits
-  return shares.to(like.device(), /*non_blocking=*/true);
+  return to_device(torch::tensor(values).view(shape), like.device());
 }
 
 torch::Tensor paste(const torch::Tensor& images, const torch::Tensor& partners, const Mix& mix) {

@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "augment/to_device.h"
 #include "augment/two_targets.h"
 
 namespace umbra::augment {
@@ -54,7 +55,7 @@ Normalizer::Normalizer(const std::vector<double>& mean, const std::vector<double
 }
 
 torch::Tensor Normalizer::to_device(const torch::Tensor& images) const {
-  return images.to(device_, /*non_blocking=*/true).permute({0, 3, 1, 2});
+  return augment::to_device(images, device_).permute({0, 3, 1, 2});
 }
 
 torch::Tensor Normalizer::operator()(const torch::Tensor& images) const {

@@ -5,7 +5,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
-#include "kernels/support.h"
+#include "kernels/tensors.h"
 
 namespace umbra::cnn {
 namespace {
@@ -13,8 +13,6 @@ namespace {
 using Conv = torch::nn::Conv2dImpl;
 using Norm = torch::nn::BatchNorm2dImpl;
 using Scalars = torch::List<std::optional<at::Scalar>>;
-
-constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
 
 // Operations by name, as no header declares them; nothing where this torch has no such operation.
 using Pack = at::Tensor(const at::Tensor& weight, at::IntArrayRef padding, at::IntArrayRef stride,
@@ -133,7 +131,7 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tenso
                           const torch::Tensor& residual, bool relu) {
   static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
   const torch::NoGradGuard no_grad;
-  const torch::Tensor image = x.to(torch::kBFloat16).contiguous(kChannelsLast);
+  const torch::Tensor image = kernels::kernel_input(x);
   const FoldedConv folded = weights.of(conv, norm, image.sizes());
   const auto& options = conv.options;
   if (!residual.defined()) {
@@ -141,8 +139,8 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tenso
                                        *options.stride(), *options.dilation(), options.groups(),
                                        relu ? "relu" : "none", Scalars(), std::nullopt);
   }
-  torch::Tensor sum = torch::empty(residual.sizes(), image.options().memory_format(kChannelsLast));
-  sum.copy_(residual);
+  torch::Tensor sum = residual.to(torch::kBFloat16, /*non_blocking=*/false, /*copy=*/true,
+                                  torch::MemoryFormat::ChannelsLast);
   operations().convolve_add->call(
       sum, image, folded.weight, folded.bias, padding_of(conv), *options.stride(),
       *options.dilation(), options.groups(), "add", std::nullopt,

@@ -13,6 +13,7 @@ namespace {
 using kernels::bf16;
 using kernels::bits;
 using kernels::Direction;
+using kernels::kernel_input;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -23,11 +24,6 @@ constexpr auto kChannelsLast = torch::MemoryFormat::ChannelsLast;
 
 const float* floats(const torch::Tensor& x) { return x.const_data_ptr<float>(); }
 float* floats(torch::Tensor& x) { return x.mutable_data_ptr<float>(); }
-
-// As the kernels take them; the conversion has gradients.
-torch::Tensor kernel_input(const torch::Tensor& x) {
-  return x.to(torch::kBFloat16).contiguous(kChannelsLast);
-}
 
 torch::Tensor empty_image(at::IntArrayRef shape, const torch::Tensor& like) {
   return torch::empty(shape, like.options().dtype(torch::kBFloat16), kChannelsLast);

@@ -22,6 +22,11 @@ inline bool autocast_to_bf16(const torch::Tensor& x) {
          at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16;
 }
 
+// Images [B, C, H, W] as the kernels take them; the conversion has gradients.
+inline torch::Tensor kernel_input(const torch::Tensor& x) {
+  return x.to(torch::kBFloat16).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
 // For autograd functions, which take an undefined tensor only as nothing.
 inline std::optional<torch::Tensor> if_defined(const torch::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;

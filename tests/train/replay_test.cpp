@@ -163,27 +163,17 @@ TEST_F(ReplayTest, WhatChangesFromStepToStepIsRefused) {
 
 TEST_F(ReplayTest, WhatMayBeReplayedNeverWaitsForTheDevice) {
   const std::string teacher = train_teacher();
-  for (const std::string& preset : distill_presets()) {
-    DistillOptions options;
-    ASSERT_TRUE(apply_preset(options, preset));
-    if (options.method == "sskd" || (options.method == "none" && preset != "none")) continue;
-    std::vector<std::string> overrides = {"distill.preset=" + preset, "augment.mixup_alpha=0.8",
-                                          "augment.mix_mode=elem", "augment.erase_prob=0.25",
-                                          "train.ema_decay=0.9"};
-    if (preset != "none" && preset != "dml-heads") overrides.push_back("teacher.path=" + teacher);
+  for (auto [preset, overrides] : vit_presets()) {
+    overrides.insert(overrides.end(), {"augment.mixup_alpha=0.8", "augment.mix_mode=elem",
+                                       "augment.erase_prob=0.25", "train.ema_decay=0.9"});
     EXPECT_EQ(waits_in("preset-" + preset, overrides), 0) << preset;
   }
   test::write_bytes(folder_ / "student.toml", teacher_config());
   for (const TermMethod& method : term_methods()) {
-    std::string fields =
-        fmt::format("method = \"{}\", weight = 1.0, warmup_epochs = 0.0", method.name);
-    if (method.reads("negatives")) fields += ", negatives = 64";
-    if (method.reads("fit_epochs")) fields += ", fit_epochs = 0.2";
-    std::vector<std::string> overrides = {"distill.terms=[{" + fields + "}]"};
-    if (method.takes_teacher) overrides.push_back("teacher.path=" + teacher);
+    if (method.name == "crd") continue;  // refused
+    std::vector<std::string> overrides = one_term(method, "weight = 1.0, warmup_epochs = 0.0");
     if (method.name == "norm") overrides.emplace_back("model.expanded_channels=512");
     if (method.name == "one") overrides.emplace_back("model.num_shadow_heads=2");
-    if (method.name == "crd") continue;  // refused
     EXPECT_EQ(waits_in("term-" + method.name, overrides), 0) << method.name;
   }
   EXPECT_GT(waits_in("sskd",

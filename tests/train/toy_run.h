@@ -1,6 +1,7 @@
 // What the tests of the loop share.
 #pragma once
 
+#include <map>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -71,6 +72,31 @@ class ToyRunTest : public ::testing::Test {
       trainer.fit(stop, Terminal::kQuiet);
     }
     return (folder_ / name).string();
+  }
+
+  // What a run of a ViT takes for each preset that it can train with, by the preset's name.
+  std::map<std::string, std::vector<std::string>> vit_presets() {
+    std::map<std::string, std::vector<std::string>> presets;
+    for (const std::string& preset : distill_presets()) {
+      DistillOptions options;
+      EXPECT_TRUE(apply_preset(options, preset));
+      if (options.method == "sskd" || (options.method == "none" && preset != "none")) continue;
+      std::vector<std::string>& overrides = presets[preset];
+      overrides = {"distill.preset=" + preset};
+      if (preset == "none" || preset == "dml-heads") continue;
+      overrides.push_back("teacher.path=" + train_teacher());
+    }
+    return presets;
+  }
+
+  // What a run takes for one term: the fields given, and what toys need.
+  std::vector<std::string> one_term(const TermMethod& method, const std::string& given) {
+    std::string fields = fmt::format("method = \"{}\", {}", method.name, given);
+    if (method.reads("negatives")) fields += ", negatives = 64";
+    if (method.reads("fit_epochs")) fields += ", fit_epochs = 0.2";
+    std::vector<std::string> overrides = {"distill.terms=[{" + fields + "}]"};
+    if (method.takes_teacher) overrides.push_back("teacher.path=" + train_teacher());
+    return overrides;
   }
 
   // The student's config with a CNN in place of the ViT.

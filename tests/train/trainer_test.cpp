@@ -34,13 +34,7 @@ TEST_F(TrainerTest, LearnsTheToyTask) {
 }
 
 TEST_F(TrainerTest, EveryPresetTrainsAViTFromATeacherOfOtherNormalisation) {
-  const std::string teacher = train_teacher();
-  for (const std::string& preset : distill_presets()) {
-    DistillOptions options;
-    ASSERT_TRUE(apply_preset(options, preset));
-    if (options.method == "sskd" || (options.method == "none" && preset != "none")) continue;
-    std::vector<std::string> overrides = {"distill.preset=" + preset};
-    if (preset != "none" && preset != "dml-heads") overrides.push_back("teacher.path=" + teacher);
+  for (const auto& [preset, overrides] : vit_presets()) {
     const auto summary = train("vit-" + preset, overrides);
     EXPECT_TRUE(summary["last"]["raw"].contains("shadow")) << preset;
     EXPECT_TRUE(summary["last"]["raw"].contains("mean")) << preset;
@@ -52,15 +46,10 @@ TEST_F(TrainerTest, EveryPresetTrainsAViTFromATeacherOfOtherNormalisation) {
 }
 
 TEST_F(TrainerTest, EveryTermTrainsAViTOrSaysWhyNot) {
-  const std::string teacher = train_teacher();
   for (const TermMethod& method : term_methods()) {
     SCOPED_TRACE(method.name);
-    std::string fields = fmt::format("method = \"{}\", warmup_epochs = 0.0", method.name);
-    if (method.reads("negatives")) fields += ", negatives = 64";
-    if (method.reads("fit_epochs")) fields += ", fit_epochs = 0.2";
-    std::vector<std::string> overrides = {"distill.terms=[{" + fields + "}]",
-                                          "train.duration=6 steps", "schedule.warmup=0"};
-    if (method.takes_teacher) overrides.push_back("teacher.path=" + teacher);
+    std::vector<std::string> overrides = one_term(method, "warmup_epochs = 0.0");
+    overrides.insert(overrides.end(), {"train.duration=6 steps", "schedule.warmup=0"});
     const std::string name = "term-" + method.name;
     if (method.name == "fsp" || method.name == "ab" ||  // channels; maps larger than the tokens'
         method.name == "norm") {                        // no CNN

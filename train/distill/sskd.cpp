@@ -1,5 +1,6 @@
 #include "train/distill/sskd.h"
 
+#include "augment/to_device.h"
 #include "train/distill/losses.h"
 #include "train/distill/sskd_losses.h"
 #include "train/distill/task_loss.h"
@@ -76,7 +77,7 @@ torch::Tensor SskdObjective::answers(const Batch& batch, torch::Device device) c
   if (distill_.sskd.task == "jigsaw") {
     return split_views(batch.pretext_labels).transformed;
   }
-  if (distill_.sskd.task == "exemplar") return batch.indices.to(device, /*non_blocking=*/true);
+  if (distill_.sskd.task == "exemplar") return augment::to_device(batch.indices, device);
   return batch.pretext_labels;
 }
 

@@ -1,6 +1,7 @@
 #include "train/loop/prepare.h"
 
 #include "augment/erase.h"
+#include "augment/to_device.h"
 
 namespace umbra {
 
@@ -39,12 +40,9 @@ augment::GroupedMixDraw Preparation::draw_mix(at::IntArrayRef shape, int64_t ste
 Batch Preparation::operator()(const RawBatch& raw, int64_t step, int64_t part, double epoch) const {
   Batch batch;
   torch::Tensor images = normalize_.to_device(raw.images);  // [B, C, H, W], 8 bits
-  const auto on_device = [&](const torch::Tensor& x) {
-    return x.to(images.device(), /*non_blocking=*/true);
-  };
-  batch.labels = batch.targets = on_device(raw.labels);
+  batch.labels = batch.targets = augment::to_device(raw.labels, images.device());
   batch.indices = raw.indices;
-  batch.pretext_labels = on_device(raw.pretext_labels);
+  batch.pretext_labels = augment::to_device(raw.pretext_labels, images.device());
   batch.views = raw.views;
   batch.step = step;
   batch.first_row = raw.first_row;

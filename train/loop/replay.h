@@ -25,7 +25,7 @@ bool can_record(torch::Device device);
 
 // Records what `work` launches on the device, without doing it. What the host decides or draws
 // meanwhile stays as it is in every replay. On a CPU nothing is recorded, and replay() calls
-// `work`. Throws Error if the work reads something back.
+// `work`. Throws Error if the work reads something back, or unless can_record().
 std::unique_ptr<Recording> record(torch::Device device, std::function<void()> work);
 
 // What a part of a step's batch taught. Without gradients.

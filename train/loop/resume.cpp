@@ -9,18 +9,18 @@ using Json = nlohmann::json;
 
 bool changes_no_result(const std::string& key) {
   if (key.ends_with(".expect_top1") || key.ends_with(".cache")) return true;
-  constexpr std::array<std::string_view, 11> kHarmless = {"data.workers",
-                                                          "data.prefetch",
-                                                          "data.path",
-                                                          "data.memory_gb",
-                                                          "run.device",
-                                                          "run.threads",
-                                                          "run.cuda_graph",
-                                                          "log.",
-                                                          "checkpoint.",
-                                                          "eval.",
-                                                          "model.grad_checkpointing"};
-  return std::any_of(kHarmless.begin(), kHarmless.end(), [&](std::string_view harmless) {
+  constexpr std::string_view kHarmless[] = {"data.workers",
+                                            "data.prefetch",
+                                            "data.path",
+                                            "data.memory_gb",
+                                            "run.device",
+                                            "run.threads",
+                                            "run.cuda_graph",
+                                            "log.",
+                                            "checkpoint.",
+                                            "eval.",
+                                            "model.grad_checkpointing"};
+  return std::any_of(std::begin(kHarmless), std::end(kHarmless), [&](std::string_view harmless) {
     return harmless.ends_with('.') ? key.starts_with(harmless) : key == harmless;
   });
 }

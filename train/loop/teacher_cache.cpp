@@ -1,5 +1,6 @@
 #include "train/loop/teacher_cache.h"
 
+#include "augment/to_device.h"
 #include "train/checksum.h"
 #include "train/config/dump.h"
 #include "train/error.h"
@@ -182,10 +183,9 @@ void TeacherCache::require_epochs(int64_t count) const {
 ModelOutput TeacherCache::answer(const Batch& batch) {
   const int64_t steps = store_->shape().steps;
   ModelOutput output;
-  output.logits =
-      store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0));
-  if (batch.images.is_cuda()) output.logits = output.logits.pin_memory();  // else the host waits
-  output.logits = output.logits.to(batch.images.device(), /*non_blocking=*/true);
+  output.logits = augment::to_device(
+      store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0)),
+      batch.images.device());
   return output;
 }
 

@@ -1,5 +1,6 @@
 #include <torch/nn/functional.h>
 
+#include "augment/to_device.h"
 #include "train/distill/losses.h"
 #include "train/distill/terms/contrast_memory.h"
 #include "train/distill/terms/negative_sampler.h"
@@ -26,10 +27,8 @@ class Crd : public Term {
     const torch::Tensor student = embedded(embed_student_, input.student.pooled);
     const torch::Tensor teacher = embedded(embed_teacher_, input.teacher.pooled.detach());
     const torch::Tensor indices = input.batch.indices.to(torch::kCPU);
-    const auto there = [&](const torch::Tensor& x) {
-      return x.to(student.device(), /*non_blocking=*/true);
-    };
-    return memory_(student, teacher, there(indices), there(contrast(indices)));
+    return memory_(student, teacher, augment::to_device(indices, student.device()),
+                   augment::to_device(contrast(indices), student.device()));
   }
   std::shared_ptr<torch::nn::Module> module() override { return modules_; }
   bool is_replayable() const override { return false; }  // draws its negatives on the host

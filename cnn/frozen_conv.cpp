@@ -4,6 +4,9 @@
 #include <unordered_map>
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#ifdef UMBRA_CUDA
+#include <ATen/cuda/jiterator.h>
+#endif
 
 #include "kernels/tensors.h"
 
@@ -74,18 +77,23 @@ at::IntArrayRef padding_of(const Conv& conv) {
   return std::get<torch::ExpandingArray<2>>(conv.options.padding());
 }
 
-// In bf16, the weight in the layout that oneDNN wants for images of this shape.
-FoldedConv packed(const FoldedConv& folded, const Conv& conv, at::IntArrayRef input) {
+bool runs_on_onednn(const torch::Tensor& image) { return image.is_cpu() && onednn_fuses(); }
+
+// In bf16 and channels-last, on a CPU in the layout that oneDNN wants for images of this shape.
+FoldedConv packed(const FoldedConv& folded, const Conv& conv, const torch::Tensor& image) {
   const auto& options = conv.options;
-  return {operations().pack->call(folded.weight.to(torch::kBFloat16), padding_of(conv),
-                                  *options.stride(), *options.dilation(), options.groups(), input),
+  const torch::Tensor weight = kernels::kernel_input(folded.weight);
+  return {runs_on_onednn(image)
+              ? operations().pack->call(weight, padding_of(conv), *options.stride(),
+                                        *options.dilation(), options.groups(), image.sizes())
+              : weight,
           folded.bias.to(torch::kBFloat16)};
 }
 
 // The folded weights before every norm that was asked for and still lives.
 class FoldedWeights {
  public:
-  FoldedConv of(const Conv& conv, const Norm& norm, at::IntArrayRef input) {
+  FoldedConv of(const Conv& conv, const Norm& norm, const torch::Tensor& image) {
     const std::lock_guard lock(mutex_);
     const Stamp stamp = stamp_of(conv, norm);
     const auto known = entries_.find(norm.running_var.unsafeGetTensorImpl());
@@ -94,7 +102,7 @@ class FoldedWeights {
     }
     std::erase_if(entries_, [](const auto& entry) { return entry.second.norm.expired(); });
     Entry entry{Weak(norm.running_var.getIntrusivePtr()), stamp,
-                packed(fold_norm(conv, norm), conv, input)};
+                packed(fold_norm(conv, norm), conv, image)};
     return entries_.insert_or_assign(norm.running_var.unsafeGetTensorImpl(), std::move(entry))
         .first->second.folded;
   }
@@ -111,28 +119,8 @@ class FoldedWeights {
   std::unordered_map<const c10::TensorImpl*, Entry> entries_;
 };
 
-}  // namespace
-
-FoldedConv fold_norm(const Conv& conv, const Norm& norm) {
-  const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
-  const torch::Tensor mean =
-      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
-  return {conv.weight * scale.view({-1, 1, 1, 1}), norm.bias - mean * scale};
-}
-
-bool have_frozen_conv() {
-  const Operations& all = operations();
-  static const bool have = kernels::available() && all.pack && all.convolve && all.convolve_add &&
-                           all.have_bf16 && all.have_bf16->call();
-  return have;
-}
-
-torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-                          const torch::Tensor& residual, bool relu) {
-  static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
-  const torch::NoGradGuard no_grad;
-  const torch::Tensor image = kernels::kernel_input(x);
-  const FoldedConv folded = weights.of(conv, norm, image.sizes());
+torch::Tensor run_on_onednn(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+                            const torch::Tensor& residual, bool relu) {
   const auto& options = conv.options;
   if (!residual.defined()) {
     return operations().convolve->call(image, folded.weight, folded.bias, padding_of(conv),
@@ -146,6 +134,75 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tenso
       *options.dilation(), options.groups(), "add", std::nullopt,
       relu ? std::optional<std::string_view>("relu") : std::nullopt, Scalars(), std::nullopt);
   return sum;
+}
+
+torch::Tensor convolve_plain(const Conv& conv, const torch::Tensor& image,
+                             const torch::Tensor& weight, const torch::Tensor& bias) {
+  const auto& options = conv.options;
+  return torch::conv2d(image, weight, bias, options.stride(), padding_of(conv), options.dilation(),
+                       options.groups());
+}
+
+#ifdef UMBRA_CUDA
+// cuDNN's convolution adds no bias: that, the residual and the ReLU in one pass over its result, by
+// a kernel that torch compiles at its first call.
+torch::Tensor run_on_cuda(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+                          const torch::Tensor& residual, bool relu) {
+  static const std::string shift = R"(
+      template <typename T> T shift(T x, T bias, bool relu) {
+        const T y = x + bias;
+        return relu && y < T(0) ? T(0) : y;
+      })";
+  static const std::string shift_and_add = R"(
+      template <typename T> T shift_and_add(T x, T bias, T residual, bool relu) {
+        const T y = x + bias + residual;
+        return relu && y < T(0) ? T(0) : y;
+      })";
+  const torch::Tensor out = convolve_plain(conv, image, folded.weight, {}),
+                      bias = folded.bias.view({1, -1, 1, 1});
+  if (!residual.defined()) {
+    return at::cuda::CompileAndLaunchKernel(shift, "shift", 1, {out, bias}, {relu}, false)[0];
+  }
+  return at::cuda::CompileAndLaunchKernel(shift_and_add, "shift_and_add", 1,
+                                          {out, bias, kernels::kernel_input(residual)}, {relu},
+                                          /*return_by_ref=*/false)[0];
+}
+#endif
+
+torch::Tensor run_on_aten(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+                          const torch::Tensor& residual, bool relu) {
+  torch::Tensor out = convolve_plain(conv, image, folded.weight, folded.bias);
+  if (residual.defined()) out += residual;
+  return relu ? torch::relu_(out) : out;
+}
+
+}  // namespace
+
+FoldedConv fold_norm(const Conv& conv, const Norm& norm) {
+  const torch::Tensor scale = norm.weight * torch::rsqrt(norm.running_var + norm.options.eps());
+  const torch::Tensor mean =
+      conv.bias.defined() ? norm.running_mean - conv.bias : norm.running_mean;
+  return {conv.weight * scale.view({-1, 1, 1, 1}), norm.bias - mean * scale};
+}
+
+bool onednn_fuses() {
+  const Operations& all = operations();
+  static const bool have = kernels::available() && all.pack && all.convolve && all.convolve_add &&
+                           all.have_bf16 && all.have_bf16->call();
+  return have;
+}
+
+torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+                          const torch::Tensor& residual, bool relu) {
+  static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor image = kernels::kernel_input(x);
+  const FoldedConv folded = weights.of(conv, norm, image);
+  if (runs_on_onednn(image)) return run_on_onednn(conv, folded, image, residual, relu);
+#ifdef UMBRA_CUDA
+  if (image.is_cuda()) return run_on_cuda(conv, folded, image, residual, relu);
+#endif
+  return run_on_aten(conv, folded, image, residual, relu);
 }
 
 }  // namespace umbra::cnn

@@ -337,7 +337,7 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
 
 // Whether x is [B, channels, H, W], on a CPU in a scope of autocast to bf16.
 bool has_bf16_maps(const torch::Tensor& x, int64_t channels) {
-  return kernels::autocast_to_bf16(x) && x.numel() > 0 && x.dim() == 4 && x.size(1) == channels;
+  return kernels::in_bf16_on_cpu(x) && x.numel() > 0 && x.dim() == 4 && x.size(1) == channels;
 }
 
 // Without tiles ATen's convolutions, which are oneDNN's, are up to 1.2 times as fast as ours (on an
@@ -362,11 +362,11 @@ std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
 
 // Whether the norm's statistics are known and nobody asks for gradients: then it is a scale and a
 // shift of each channel. In bf16 only: in fp32 the results stay those of the two layers to the last
-// bits. And not on a GPU, where scaling the weights anew at each call may take longer than the
-// norm: not measured yet.
+// bits.
 bool can_fold(const Conv& conv, const Norm& norm, const torch::Tensor& x,
               const torch::Tensor& residual) {
-  if (norm.is_training() || !has_statistics(norm) || !kernels::autocast_to_bf16(x) ||
+  if (norm.is_training() || !has_statistics(norm) ||
+      !kernels::autocast_to_bf16(x.device().type()) ||
       !std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) ||
       !std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode())) {
     return false;
@@ -397,18 +397,6 @@ torch::Tensor folded_in_kernels(const Conv& conv, const Norm& norm, const torch:
                   conv.weight.contiguous(), image, after);
 }
 
-// ATen has no scale: the weights take it.
-torch::Tensor folded_in_weights(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-                                const torch::Tensor& residual, bool relu) {
-  const auto& options = conv.options;
-  const auto [weight, bias] = fold_norm(conv, norm);
-  torch::Tensor out = torch::conv2d(x, weight, bias, options.stride(),
-                                    std::get<torch::ExpandingArray<2>>(options.padding()),
-                                    options.dilation(), options.groups());
-  if (residual.defined()) out += residual;
-  return relu ? torch::relu_(out) : out;
-}
-
 // norm(x) + residual, then ReLU with `relu`; before that only with `keep_before`.
 Activated normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& residual, bool relu,
                     bool keep_before) {
@@ -431,10 +419,8 @@ Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch:
   // With tiles, too, oneDNN's should be the faster ones of 1 x 1: a whole compiled ResNet-50 took
   // less time than these alone did in ours.
   const bool in_kernels = fits(conv, x) && norm.weight.scalar_type() == torch::kFloat32 &&
-                          !(have_frozen_conv() && conv.weight.size(2) == 1);
-  const auto folded = in_kernels           ? folded_in_kernels
-                      : have_frozen_conv() ? frozen_conv
-                                           : folded_in_weights;
+                          !(onednn_fuses() && conv.weight.size(2) == 1);
+  const auto folded = in_kernels ? folded_in_kernels : frozen_conv;
   const torch::Tensor out = folded(conv, norm, x, residual, relu && !keep_before);
   if (!keep_before) return {out, {}};
   return {relu ? torch::relu(out) : out, out};
@@ -444,7 +430,7 @@ Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch:
 // larger than the image is wide (seen with torch 2.11 on AVX-512; fp32, results and the input's
 // gradients are right).
 bool loses_gradient(const Conv& conv, const torch::Tensor& x) {
-  return kernels::autocast_to_bf16(x) && x.size(3) < (*conv.options.stride())[1];
+  return kernels::in_bf16_on_cpu(x) && x.size(3) < (*conv.options.stride())[1];
 }
 
 torch::Tensor in_fp32(Conv& conv, const torch::Tensor& x) {

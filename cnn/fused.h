@@ -1,7 +1,7 @@
 // Convolutions and batch norms with what surrounds them as fused operations with gradients. In bf16
 // they run on kernels/, convolutions on a CPU with AMX, norms already on one with AVX-512
-// (support.h says which), those of frozen networks on frozen_conv.h; everywhere else on ATen's own
-// operations, with the same results up to rounding.
+// (support.h says which), those of frozen networks, on GPUs too, on frozen_conv.h; everywhere else
+// on ATen's own operations, with the same results up to rounding.
 #pragma once
 
 #include <torch/nn.h>
@@ -15,7 +15,7 @@ torch::Tensor convolve(torch::nn::Conv2dImpl& conv, const torch::Tensor& x,
                        const torch::Tensor& residual = {});
 
 // norm(conv(x)) + residual, then ReLU with `relu`. Where the norm is in evaluation and nothing asks
-// for gradients, as in a teacher, bf16 on a CPU has it folded into the convolution.
+// for gradients, as in a teacher, bf16 has it folded into the convolution.
 torch::Tensor conv_norm(torch::nn::Conv2dImpl& conv, torch::nn::BatchNorm2dImpl& norm,
                         const torch::Tensor& x, const torch::Tensor& residual = {},
                         bool relu = false);

@@ -16,10 +16,14 @@ inline const bf16* bits(const torch::Tensor& x) {
 }
 inline bf16* bits(torch::Tensor& x) { return static_cast<bf16*>(x.mutable_data_ptr()); }
 
-// Whether x is on a CPU, in a scope of autocast to bf16.
-inline bool autocast_to_bf16(const torch::Tensor& x) {
-  return x.device().is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
-         at::autocast::get_autocast_dtype(at::kCPU) == torch::kBFloat16;
+// Whether this is a scope of autocast to bf16 on such devices.
+inline bool autocast_to_bf16(at::DeviceType device) {
+  return at::autocast::is_autocast_enabled(device) &&
+         at::autocast::get_autocast_dtype(device) == torch::kBFloat16;
+}
+
+inline bool in_bf16_on_cpu(const torch::Tensor& x) {
+  return x.is_cpu() && autocast_to_bf16(at::kCPU);
 }
 
 // Images [B, C, H, W] as the kernels take them; the conversion has gradients.

@@ -236,7 +236,7 @@ std::pair<torch::Tensor, torch::Tensor> add_norm(const Residual& residual,
   const auto& [x, change, keep] = residual;
   const bool change_fits =
       !change.defined() || (bf16_on_cpu(change) && change.sizes() == x.sizes());
-  if (kernels::available() && kernels::autocast_to_bf16(x) && x.numel() > 0 &&
+  if (kernels::available() && kernels::in_bf16_on_cpu(x) && x.numel() > 0 &&
       x.scalar_type() == torch::kFloat32 && norm->weight.scalar_type() == torch::kFloat32 &&
       norm->weight.numel() == x.size(-1) && change_fits) {
     const variable_list both =

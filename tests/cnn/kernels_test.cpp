@@ -308,7 +308,6 @@ INSTANTIATE_TEST_SUITE_P(
 
 // What is folded and packed once must not outlive its weights.
 TEST(FrozenConvNormCache, FollowsEveryChange) {
-  if (!have_frozen_conv()) GTEST_SKIP() << "nothing is kept without oneDNN's bf16";
   torch::manual_seed(10);
   const torch::NoGradGuard no_grad;
   torch::nn::Conv2d layer(torch::nn::Conv2dOptions(24, 40, 3).padding(1).groups(4));

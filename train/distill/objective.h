@@ -27,6 +27,7 @@ struct Batch {
   double epoch = 0.0;            // with its fraction
   int64_t views = 1;             // rows that belong to one sample, following each other
   torch::Tensor pretext_labels;  // [B] int64, which rotation or permutation a view shows
+  std::vector<torch::Tensor> cached_logits;  // of each teacher, [B, C] from its cache, or undefined
 };
 
 struct LossTerm {

@@ -170,7 +170,7 @@ std::vector<torch::Tensor> CacheMaker::ask(std::span<Target> targets, const RawB
     const AutocastGuard autocast(data_.device, data_.precision);
     for (size_t i = 0; i < targets.size(); ++i) {
       answers[i].push_back(
-          targets[i].teacher->answer(views).logits.to(torch::kCPU, torch::kFloat32));
+          targets[i].teacher->answer(views.images).logits.to(torch::kCPU, torch::kFloat32));
     }
   }
   std::vector<torch::Tensor> whole;

@@ -292,9 +292,6 @@ void check_replay(Parts& parts, const Config& config, const Sources& sources) {
                     "sskd and distill.teacher_weights = \"aekd\" do",
                     describe(config.distill)));
   }
-  for (const RunTeacher& teacher : parts.teachers) {
-    if (teacher.cache) refuse("a teacher.cache is read from the disk at every step");
-  }
   if (config.model.is_vit() && config.model.vit.grad_checkpointing) {
     refuse("model.grad_checkpointing saves the state of the random numbers at every step");
   }

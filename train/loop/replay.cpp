@@ -60,20 +60,24 @@ class CudaRecording : public Recording {
 };
 #endif
 
-Batch copy_of(const Batch& batch) {
-  Batch copy = batch;
-  for (torch::Tensor* tensor : {&copy.images, &copy.labels, &copy.targets, &copy.pretext_labels}) {
-    *tensor = tensor->clone();
+// Its tensors on the device: what a recording knows of the rest stays the first batch's.
+std::vector<torch::Tensor*> inputs_of(Batch& batch) {
+  std::vector<torch::Tensor*> inputs = {&batch.images, &batch.labels, &batch.targets,
+                                        &batch.pretext_labels};
+  for (torch::Tensor& logits : batch.cached_logits) {
+    if (logits.defined()) inputs.push_back(&logits);
   }
-  return copy;
+  return inputs;
 }
 
-// Tensors on the device only: what a recording knows of the rest stays the first batch's.
-void copy_into(Batch& to, const Batch& from) {
-  to.images.copy_(from.images);
-  to.labels.copy_(from.labels);
-  to.targets.copy_(from.targets);
-  to.pretext_labels.copy_(from.pretext_labels);
+Batch copy_of(Batch batch) {
+  for (torch::Tensor* input : inputs_of(batch)) *input = input->clone();
+  return batch;
+}
+
+void copy_into(Batch& to, Batch from) {
+  const std::vector<torch::Tensor*> inputs = inputs_of(to), values = inputs_of(from);
+  for (size_t i = 0; i < inputs.size(); ++i) inputs[i]->copy_(*values[i]);
 }
 
 // The next replay overwrites the lesson itself.

@@ -180,13 +180,11 @@ void TeacherCache::require_epochs(int64_t count) const {
                           folder_.string(), epoch_ranges(missing), count));
 }
 
-ModelOutput TeacherCache::answer(const Batch& batch) {
+torch::Tensor TeacherCache::logits_of(const Batch& batch) {
   const int64_t steps = store_->shape().steps;
-  ModelOutput output;
-  output.logits = augment::to_device(
+  return augment::to_device(
       store_->read(batch.step / steps, batch.step % steps, batch.first_row, batch.images.size(0)),
       batch.images.device());
-  return output;
 }
 
 std::string digest(const Dataset& dataset) {

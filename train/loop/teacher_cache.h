@@ -44,8 +44,8 @@ class TeacherCache {
   // Throws umbra::Error, naming those that lack, unless epochs 0 to count - 1 are there.
   void require_epochs(int64_t count) const;
 
-  // Logits alone, of the rows that the batch is.
-  ModelOutput answer(const Batch& batch);
+  // Logits [B, C] of the rows that the batch is, on its device.
+  torch::Tensor logits_of(const Batch& batch);
 
   // On this run's evaluation set; nothing if it was made with another.
   const std::optional<TeacherScore>& score() const { return score_; }

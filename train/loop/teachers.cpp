@@ -111,9 +111,8 @@ bool has_cache(const TeacherOptions& teacher) { return !teacher.cache.empty(); }
 
 }  // namespace
 
-ModelOutput RunTeacher::answer(const Batch& batch) {
-  if (cache) return cache->answer(batch);
-  ModelOutput output = network->forward(batch.images);
+ModelOutput RunTeacher::answer(const torch::Tensor& images) {
+  ModelOutput output = network->forward(images);
   if (!logits_only) return output;
   ModelOutput logits;  // without feature maps, which would live on until the backward pass is done
   logits.logits = output.logits;

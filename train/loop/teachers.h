@@ -18,8 +18,8 @@ struct RunTeacher {
   std::unique_ptr<TeacherCache> cache;     // that answers instead
   bool logits_only = false;                // nothing else of it is read
 
-  // Without gradients and shadow logits.
-  ModelOutput answer(const Batch& batch);
+  // The network's, to [B, C, H, W]; without gradients and shadow logits.
+  ModelOutput answer(const torch::Tensor& images);
 };
 
 // Builds every teacher of the config as a network. Throws ConfigError, with the place in the

@@ -178,13 +178,23 @@ RawBatch Trainer::next_batch() {
 }
 
 std::vector<ModelOutput> Trainer::ask_teachers(const Batch& batch) {
-  std::vector<ModelOutput> outputs;
-  for (RunTeacher& teacher : parts_.teachers) outputs.push_back(teacher.answer(batch));
+  std::vector<ModelOutput> outputs(parts_.teachers.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (parts_.teachers[i].cache) {
+      outputs[i].logits = batch.cached_logits[i];
+    } else {
+      outputs[i] = parts_.teachers[i].answer(batch.images);
+    }
+  }
   return outputs;
 }
 
 void Trainer::learn(const RawBatch& part, int64_t part_index, double weight) {
-  const Batch batch = prepare_(part, step_, part_index, epoch());  // 2. normalise, erase, mix
+  Batch batch = prepare_(part, step_, part_index, epoch());  // 2. normalise, erase, mix
+  for (const RunTeacher& teacher : parts_.teachers) {
+    batch.cached_logits.push_back(teacher.cache ? teacher.cache->logits_of(batch)
+                                                : torch::Tensor());
+  }
   const auto work = [this, weight](const Batch& given) { return teach(given, weight); };
   const bool replays =
       replay_ && !phase_->fit && batch.epoch >= *parts_.objective->replayable_from();

@@ -63,11 +63,14 @@ const Operations& operations() {
 // what training writes; that of the batches goes with it.
 using Stamp = std::vector<std::pair<const void*, uint32_t>>;
 
-Stamp stamp_of(const Conv& conv, const Norm& norm) {
+Stamp stamp_of(const Conv& conv, const Norm* norm) {
+  std::vector<torch::Tensor> tensors = {conv.weight, conv.bias};
+  if (norm) {
+    tensors.insert(tensors.end(), {norm->weight, norm->bias, norm->running_mean, norm->running_var,
+                                   norm->num_batches_tracked});
+  }
   Stamp stamp;
-  for (const torch::Tensor& tensor :
-       {conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var,
-        norm.num_batches_tracked}) {
+  for (const torch::Tensor& tensor : tensors) {
     if (tensor.defined()) stamp.emplace_back(tensor.const_data_ptr(), tensor._version());
   }
   return stamp;
@@ -87,30 +90,31 @@ FoldedConv packed(const FoldedConv& folded, const Conv& conv, const torch::Tenso
               ? operations().pack->call(weight, padding_of(conv), *options.stride(),
                                         *options.dilation(), options.groups(), image.sizes())
               : weight,
-          folded.bias.to(torch::kBFloat16)};
+          folded.bias.defined() ? folded.bias.to(torch::kBFloat16) : torch::Tensor()};
 }
 
-// The folded weights before every norm that was asked for and still lives.
+// The folded weights of every convolution and norm that were asked for and still live.
 class FoldedWeights {
  public:
-  FoldedConv of(const Conv& conv, const Norm& norm, const torch::Tensor& image) {
+  FoldedConv of(const Conv& conv, const Norm* norm, const torch::Tensor& image) {
     const std::lock_guard lock(mutex_);
     const Stamp stamp = stamp_of(conv, norm);
-    const auto known = entries_.find(norm.running_var.unsafeGetTensorImpl());
-    if (known != entries_.end() && !known->second.norm.expired() && known->second.stamp == stamp) {
+    const torch::Tensor& owner = norm ? norm->running_var : conv.weight;
+    const auto known = entries_.find(owner.unsafeGetTensorImpl());
+    if (known != entries_.end() && !known->second.owner.expired() && known->second.stamp == stamp) {
       return known->second.folded;
     }
-    std::erase_if(entries_, [](const auto& entry) { return entry.second.norm.expired(); });
-    Entry entry{Weak(norm.running_var.getIntrusivePtr()), stamp,
-                packed(fold_norm(conv, norm), conv, image)};
-    return entries_.insert_or_assign(norm.running_var.unsafeGetTensorImpl(), std::move(entry))
+    std::erase_if(entries_, [](const auto& entry) { return entry.second.owner.expired(); });
+    const FoldedConv folded = norm ? fold_norm(conv, *norm) : FoldedConv{conv.weight, conv.bias};
+    Entry entry{Weak(owner.getIntrusivePtr()), stamp, packed(folded, conv, image)};
+    return entries_.insert_or_assign(owner.unsafeGetTensorImpl(), std::move(entry))
         .first->second.folded;
   }
 
  private:
   using Weak = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   struct Entry {
-    Weak norm;  // its running variance
+    Weak owner;  // the norm's running variance, or the weight of a convolution without one
     Stamp stamp;
     FoldedConv folded;
   };
@@ -122,16 +126,17 @@ class FoldedWeights {
 torch::Tensor run_on_onednn(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
                             const torch::Tensor& residual, bool relu) {
   const auto& options = conv.options;
+  const std::optional<torch::Tensor> bias = kernels::if_defined(folded.bias);
   if (!residual.defined()) {
-    return operations().convolve->call(image, folded.weight, folded.bias, padding_of(conv),
+    return operations().convolve->call(image, folded.weight, bias, padding_of(conv),
                                        *options.stride(), *options.dilation(), options.groups(),
                                        relu ? "relu" : "none", Scalars(), std::nullopt);
   }
   torch::Tensor sum = residual.to(torch::kBFloat16, /*non_blocking=*/false, /*copy=*/true,
                                   torch::MemoryFormat::ChannelsLast);
   operations().convolve_add->call(
-      sum, image, folded.weight, folded.bias, padding_of(conv), *options.stride(),
-      *options.dilation(), options.groups(), "add", std::nullopt,
+      sum, image, folded.weight, bias, padding_of(conv), *options.stride(), *options.dilation(),
+      options.groups(), "add", std::nullopt,
       relu ? std::optional<std::string_view>("relu") : std::nullopt, Scalars(), std::nullopt);
   return sum;
 }
@@ -192,7 +197,7 @@ bool onednn_fuses() {
   return have;
 }
 
-torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tensor& x,
+torch::Tensor frozen_conv(const Conv& conv, const Norm* norm, const torch::Tensor& x,
                           const torch::Tensor& residual, bool relu) {
   static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
   const torch::NoGradGuard no_grad;
@@ -200,7 +205,7 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm& norm, const torch::Tenso
   const FoldedConv folded = weights.of(conv, norm, image);
   if (runs_on_onednn(image)) return run_on_onednn(conv, folded, image, residual, relu);
 #ifdef UMBRA_CUDA
-  if (image.is_cuda()) return run_on_cuda(conv, folded, image, residual, relu);
+  if (image.is_cuda() && norm) return run_on_cuda(conv, folded, image, residual, relu);
 #endif
   return run_on_aten(conv, folded, image, residual, relu);
 }

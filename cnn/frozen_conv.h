@@ -1,4 +1,4 @@
-// Convolutions of frozen networks in bf16, the norm folded into their weights. On a CPU they are
+// Convolutions of frozen networks in bf16, a norm folded into their weights. On a CPU they are
 // oneDNN's, with residual sum and ReLU in the same operation, which torch has for its compiler
 // (Inductor) only; on a GPU cuDNN's, with one pass for the rest (unmeasured); else ATen's.
 #pragma once
@@ -17,10 +17,11 @@ FoldedConv fold_norm(const torch::nn::Conv2dImpl& conv, const torch::nn::BatchNo
 // Whether torch has oneDNN's operations, and this CPU the instructions for them.
 bool onednn_fuses();
 
-// norm(conv(x)) + residual, then ReLU with `relu`; the norm by its running statistics. x is
-// [B, C, H, W], a residual of the result's size, or undefined; the result is bf16, channels-last.
-// Weights are folded and packed once, and again when one of their tensors was written since.
-torch::Tensor frozen_conv(const torch::nn::Conv2dImpl& conv, const torch::nn::BatchNorm2dImpl& norm,
+// norm(conv(x)) + residual, then ReLU with `relu`; the norm, if any, by its running statistics. x
+// is [B, C, H, W], a residual of the result's size, or undefined; the result is bf16,
+// channels-last. Weights are folded and packed once, and again when one of their tensors was
+// written since.
+torch::Tensor frozen_conv(const torch::nn::Conv2dImpl& conv, const torch::nn::BatchNorm2dImpl* norm,
                           const torch::Tensor& x, const torch::Tensor& residual, bool relu);
 
 }  // namespace umbra::cnn

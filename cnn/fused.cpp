@@ -360,23 +360,31 @@ std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
   return residual.defined() ? std::optional(kernel_input(residual)) : std::nullopt;
 }
 
-// Whether the norm's statistics are known and nobody asks for gradients: then it is a scale and a
-// shift of each channel. In bf16 only: in fp32 the results stay those of the two layers to the last
-// bits.
-bool can_fold(const Conv& conv, const Norm& norm, const torch::Tensor& x,
-              const torch::Tensor& residual) {
-  if (norm.is_training() || !has_statistics(norm) ||
-      !kernels::autocast_to_bf16(x.device().type()) ||
-      !std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) ||
-      !std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode())) {
-    return false;
-  }
-  const auto learns = [](const torch::Tensor& tensor) {
-    return tensor.defined() && tensor.requires_grad();
-  };
-  return !at::GradMode::is_enabled() ||
-         !(learns(x) || learns(residual) || learns(conv.weight) || learns(conv.bias) ||
-           learns(norm.weight) || learns(norm.bias));
+bool learn(std::initializer_list<torch::Tensor> tensors) {
+  return at::GradMode::is_enabled() &&
+         std::any_of(tensors.begin(), tensors.end(), [](const torch::Tensor& tensor) {
+           return tensor.defined() && tensor.requires_grad();
+         });
+}
+
+// Whether nobody asks for gradients, and the convolution is one that frozen_conv takes.
+bool is_frozen(const Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
+  return kernels::autocast_to_bf16(x.device().type()) &&
+         std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) &&
+         std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode()) &&
+         !learn({x, residual, conv.weight, conv.bias});
+}
+
+// Whether its statistics are known, too: then it is a scale and a shift of each channel. Folded in
+// bf16 only: in fp32 the results stay those of the two layers to the last bits.
+bool is_frozen(const Norm& norm) {
+  return !norm.is_training() && has_statistics(norm) && !learn({norm.weight, norm.bias});
+}
+
+// Whether a frozen convolution is our kernel's. With tiles, too, oneDNN's should be the faster ones
+// of 1 x 1: a whole compiled ResNet-50 took less time than these alone did in ours.
+bool fits_frozen(const Conv& conv, const torch::Tensor& x) {
+  return fits(conv, x) && !(onednn_fuses() && conv.weight.size(2) == 1);
 }
 
 // The kernels scale the sums.
@@ -413,15 +421,13 @@ Activated normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& res
 
 Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch::Tensor& residual,
                     bool relu, bool keep_before) {
-  if (!can_fold(conv, norm, x, residual)) {
+  if (!is_frozen(norm) || !is_frozen(conv, x, residual)) {
     return normalise(norm, convolve(conv, x), residual, relu, keep_before);
   }
-  // With tiles, too, oneDNN's should be the faster ones of 1 x 1: a whole compiled ResNet-50 took
-  // less time than these alone did in ours.
-  const bool in_kernels = fits(conv, x) && norm.weight.scalar_type() == torch::kFloat32 &&
-                          !(onednn_fuses() && conv.weight.size(2) == 1);
-  const auto folded = in_kernels ? folded_in_kernels : frozen_conv;
-  const torch::Tensor out = folded(conv, norm, x, residual, relu && !keep_before);
+  const bool in_kernels = fits_frozen(conv, x) && norm.weight.scalar_type() == torch::kFloat32;
+  const bool relu_here = relu && !keep_before;
+  const torch::Tensor out = in_kernels ? folded_in_kernels(conv, norm, x, residual, relu_here)
+                                       : frozen_conv(conv, &norm, x, residual, relu_here);
   if (!keep_before) return {out, {}};
   return {relu ? torch::relu(out) : out, out};
 }
@@ -441,6 +447,9 @@ torch::Tensor in_fp32(Conv& conv, const torch::Tensor& x) {
 }  // namespace
 
 torch::Tensor convolve(Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
+  if (is_frozen(conv, x, residual) && !fits_frozen(conv, x)) {
+    return frozen_conv(conv, nullptr, x, residual, /*relu=*/false);
+  }
   if (fits(conv, x)) {
     return FusedConv::apply(kernel_input(x), conv.weight, kernels::if_defined(conv.bias),
                             kernel_residual(residual), stride_of(conv));

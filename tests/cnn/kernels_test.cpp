@@ -306,6 +306,24 @@ INSTANTIATE_TEST_SUITE_P(
                       FrozenCase{5, 1, 1, true, true}, FrozenCase{3, 2, 4, true, false},
                       FrozenCase{1, 1, 1, false, false}));
 
+TEST_P(FrozenConvNorm, AgreesWithItsDefinitionWithoutANorm) {
+  const FrozenCase& c = GetParam();
+  torch::manual_seed(9);
+  const torch::NoGradGuard no_grad;
+  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(20, 40, c.size)
+                              .stride(c.stride)
+                              .padding(c.size / 2)
+                              .groups(c.groups)
+                              .bias(c.bias));
+  const torch::Tensor x = random({3, 20, 9, 11}), plain = layer(x), added = random(plain.sizes());
+  std::optional<CpuAutocast> autocast;
+  if (c.autocast) autocast.emplace();
+  const double tolerance = c.autocast ? kBf16 : 1e-6;
+  EXPECT_LT(relative_error(convolve(*layer, x), plain.to(torch::kFloat64)), tolerance);
+  EXPECT_LT(relative_error(convolve(*layer, x, added), (plain + added).to(torch::kFloat64)),
+            tolerance);
+}
+
 // What is folded and packed once must not outlive its weights.
 TEST(FrozenConvNormCache, FollowsEveryChange) {
   torch::manual_seed(10);

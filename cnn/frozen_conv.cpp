@@ -1,5 +1,6 @@
 #include "cnn/frozen_conv.h"
 
+#include <atomic>
 #include <mutex>
 #include <unordered_map>
 
@@ -85,7 +86,7 @@ bool runs_on_onednn(const torch::Tensor& image) { return image.is_cpu() && onedn
 // In bf16 and channels-last, on a CPU in the layout that oneDNN wants for images of this shape.
 FoldedConv packed(const FoldedConv& folded, const Conv& conv, const torch::Tensor& image) {
   const auto& options = conv.options;
-  const torch::Tensor weight = kernels::kernel_input(folded.weight);
+  const torch::Tensor weight = kernels::bf16_channels_last(folded.weight);
   return {runs_on_onednn(image)
               ? operations().pack->call(weight, padding_of(conv), *options.stride(),
                                         *options.dilation(), options.groups(), image.sizes())
@@ -148,11 +149,18 @@ torch::Tensor convolve_plain(const Conv& conv, const torch::Tensor& image,
                        options.groups());
 }
 
-#ifdef UMBRA_CUDA
-// cuDNN's convolution adds no bias: that, the residual and the ReLU in one pass over its result, by
-// a kernel that torch compiles at its first call.
-torch::Tensor run_on_cuda(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+torch::Tensor run_on_aten(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
                           const torch::Tensor& residual, bool relu) {
+  torch::Tensor out = convolve_plain(conv, image, folded.weight, folded.bias);
+  if (residual.defined()) out += residual;
+  return relu ? torch::relu_(out) : out;
+}
+
+#ifdef UMBRA_CUDA
+// torch's conv2d adds the bias in a pass of its own. Here that, the residual and the ReLU are one,
+// a kernel that torch compiles at its first call (and keeps in ~/.cache/torch/kernels).
+torch::Tensor run_compiled(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+                           const torch::Tensor& residual, bool relu) {
   static const std::string shift = R"(
       template <typename T> T shift(T x, T bias, bool relu) {
         const T y = x + bias;
@@ -168,18 +176,27 @@ torch::Tensor run_on_cuda(const Conv& conv, const FoldedConv& folded, const torc
   if (!residual.defined()) {
     return at::cuda::CompileAndLaunchKernel(shift, "shift", 1, {out, bias}, {relu}, false)[0];
   }
-  return at::cuda::CompileAndLaunchKernel(shift_and_add, "shift_and_add", 1,
-                                          {out, bias, kernels::kernel_input(residual)}, {relu},
-                                          /*return_by_ref=*/false)[0];
+  return at::cuda::CompileAndLaunchKernel(
+      shift_and_add, "shift_and_add", 1, {out, bias, kernels::bf16_channels_last(residual)}, {relu},
+      /*return_by_ref=*/false)[0];
+}
+
+torch::Tensor run_on_cuda(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
+                          const torch::Tensor& residual, bool relu) {
+  static std::atomic<bool> compiles = true;
+  if (!compiles || !folded.bias.defined()) return run_on_aten(conv, folded, image, residual, relu);
+  try {
+    return run_compiled(conv, folded, image, residual, relu);
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
+    compiles = false;
+    TORCH_WARN("frozen convolutions go on with torch's own operations, as theirs failed: ",
+               std::string(error.what()).substr(0, 300));
+    return run_on_aten(conv, folded, image, residual, relu);
+  }
 }
 #endif
-
-torch::Tensor run_on_aten(const Conv& conv, const FoldedConv& folded, const torch::Tensor& image,
-                          const torch::Tensor& residual, bool relu) {
-  torch::Tensor out = convolve_plain(conv, image, folded.weight, folded.bias);
-  if (residual.defined()) out += residual;
-  return relu ? torch::relu_(out) : out;
-}
 
 }  // namespace
 
@@ -201,11 +218,11 @@ torch::Tensor frozen_conv(const Conv& conv, const Norm* norm, const torch::Tenso
                           const torch::Tensor& residual, bool relu) {
   static auto& weights = *new FoldedWeights;  // lives on: at the exit torch may be gone first
   const torch::NoGradGuard no_grad;
-  const torch::Tensor image = kernels::kernel_input(x);
+  const torch::Tensor image = kernels::bf16_channels_last(x);
   const FoldedConv folded = weights.of(conv, norm, image);
   if (runs_on_onednn(image)) return run_on_onednn(conv, folded, image, residual, relu);
 #ifdef UMBRA_CUDA
-  if (image.is_cuda() && norm) return run_on_cuda(conv, folded, image, residual, relu);
+  if (image.is_cuda()) return run_on_cuda(conv, folded, image, residual, relu);
 #endif
   return run_on_aten(conv, folded, image, residual, relu);
 }

@@ -11,9 +11,9 @@ namespace umbra::cnn {
 namespace {
 
 using kernels::bf16;
+using kernels::bf16_channels_last;
 using kernels::bits;
 using kernels::Direction;
-using kernels::kernel_input;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -136,7 +136,7 @@ struct FusedConv : torch::autograd::Function<FusedConv> {
     kernels::refuse_double_backward();
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &x = saved[0], &weight = saved[1];
-    const torch::Tensor grad_out = kernel_input(grads[0]);
+    const torch::Tensor grad_out = bf16_channels_last(grads[0]);
     const kernels::ConvShape shape = shape_of(x, weight, context->saved_data["stride"].toInt());
     torch::Tensor grad_x, grad_weight, grad_bias, grad_residual;
     if (context->saved_data["has_residual"].toBool()) grad_residual = grad_out;
@@ -257,7 +257,7 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
       grad_out = grad_out.defined() ? grads[1] + grad_out * (out > 0) : grads[1];
       out = torch::Tensor();
     }
-    grad_out = kernel_input(grad_out);
+    grad_out = bf16_channels_last(grad_out);
     const int64_t channels = x.size(1), rows = x.numel() / channels;
     const bf16 *from = bits(x), *positive = out.defined() ? bits(out) : nullptr,
                *grad = bits(grad_out);
@@ -357,7 +357,7 @@ bool fits(const Norm& norm, const torch::Tensor& x) {
 }
 
 std::optional<torch::Tensor> kernel_residual(const torch::Tensor& residual) {
-  return residual.defined() ? std::optional(kernel_input(residual)) : std::nullopt;
+  return residual.defined() ? std::optional(bf16_channels_last(residual)) : std::nullopt;
 }
 
 bool learn(std::initializer_list<torch::Tensor> tensors) {
@@ -367,8 +367,8 @@ bool learn(std::initializer_list<torch::Tensor> tensors) {
          });
 }
 
-// Whether nobody asks for gradients, and the convolution is one that frozen_conv takes.
-bool is_frozen(const Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
+// Whether it is in bf16, nobody asks for gradients, and frozen_conv takes it.
+bool runs_frozen(const Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
   return kernels::autocast_to_bf16(x.device().type()) &&
          std::holds_alternative<torch::ExpandingArray<2>>(conv.options.padding()) &&
          std::holds_alternative<torch::enumtype::kZeros>(conv.options.padding_mode()) &&
@@ -400,7 +400,7 @@ torch::Tensor folded_in_kernels(const Conv& conv, const Norm& norm, const torch:
                         floats(norm.weight)[c], floats(norm.bias)[c], after.scale[c],
                         after.shift[c]);
   }
-  const torch::Tensor image = kernel_input(x);
+  const torch::Tensor image = bf16_channels_last(x);
   return run_conv(FusedConv::shape_of(image, conv.weight, stride_of(conv)), Direction::kForward,
                   conv.weight.contiguous(), image, after);
 }
@@ -410,7 +410,7 @@ Activated normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& res
                     bool keep_before) {
   if (fits(norm, x)) {
     const variable_list out =
-        FusedNorm::apply(kernel_input(x), kernel_residual(residual), norm.weight, norm.bias,
+        FusedNorm::apply(bf16_channels_last(x), kernel_residual(residual), norm.weight, norm.bias,
                          NormArguments{&norm, relu, keep_before});
     return {out[0], keep_before ? out[1] : torch::Tensor()};
   }
@@ -421,7 +421,7 @@ Activated normalise(Norm& norm, const torch::Tensor& x, const torch::Tensor& res
 
 Activated conv_norm(Conv& conv, Norm& norm, const torch::Tensor& x, const torch::Tensor& residual,
                     bool relu, bool keep_before) {
-  if (!is_frozen(norm) || !is_frozen(conv, x, residual)) {
+  if (!is_frozen(norm) || !runs_frozen(conv, x, residual)) {
     return normalise(norm, convolve(conv, x), residual, relu, keep_before);
   }
   const bool in_kernels = fits_frozen(conv, x) && norm.weight.scalar_type() == torch::kFloat32;
@@ -447,11 +447,11 @@ torch::Tensor in_fp32(Conv& conv, const torch::Tensor& x) {
 }  // namespace
 
 torch::Tensor convolve(Conv& conv, const torch::Tensor& x, const torch::Tensor& residual) {
-  if (is_frozen(conv, x, residual) && !fits_frozen(conv, x)) {
+  if (runs_frozen(conv, x, residual) && !fits_frozen(conv, x)) {
     return frozen_conv(conv, nullptr, x, residual, /*relu=*/false);
   }
   if (fits(conv, x)) {
-    return FusedConv::apply(kernel_input(x), conv.weight, kernels::if_defined(conv.bias),
+    return FusedConv::apply(bf16_channels_last(x), conv.weight, kernels::if_defined(conv.bias),
                             kernel_residual(residual), stride_of(conv));
   }
   const torch::Tensor out = loses_gradient(conv, x) ? in_fp32(conv, x) : conv.forward(x);

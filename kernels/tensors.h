@@ -26,8 +26,9 @@ inline bool in_bf16_on_cpu(const torch::Tensor& x) {
   return x.is_cpu() && autocast_to_bf16(at::kCPU);
 }
 
-// Images [B, C, H, W] as the kernels take them; the conversion has gradients.
-inline torch::Tensor kernel_input(const torch::Tensor& x) {
+// Images [B, C, H, W] as the kernels take them, weights as convolutions do; the conversion has
+// gradients.
+inline torch::Tensor bf16_channels_last(const torch::Tensor& x) {
   return x.to(torch::kBFloat16).contiguous(torch::MemoryFormat::ChannelsLast);
 }
 

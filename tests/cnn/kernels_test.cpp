@@ -351,10 +351,13 @@ TEST(FrozenConvNormCache, FollowsEveryChange) {
     changes[i]();
     norm->eval();
     for (const int64_t images : {3, 1}) {
-      const torch::Tensor some = x.narrow(0, 0, images), want = torch::relu(norm(layer(some)));
+      const torch::Tensor some = x.narrow(0, 0, images), plain = layer(some),
+                          want = torch::relu(norm(plain));
       const CpuAutocast autocast;
       const torch::Tensor got = conv_norm(*layer, *norm, some, {}, /*relu=*/true);
       EXPECT_LT(relative_error(got, want.to(torch::kFloat64)), kBf16) << "change " << i;
+      EXPECT_LT(relative_error(convolve(*layer, some), plain.to(torch::kFloat64)), kBf16)
+          << "change " << i;
     }
   }
 }

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "train/optim/mark_written.h"
+
 namespace umbra {
 namespace {
 
@@ -41,6 +43,7 @@ void Ema::update(int64_t step) {
     decay = std::min(decay_, 1.0 - std::pow(1.0 + static_cast<double>(step), -2.0 / 3.0));
   }
   at::_foreach_lerp_(float_average_, float_source_, 1.0 - decay);
+  mark_written(float_average_);
   if (!other_average_.empty()) at::_foreach_copy_(other_average_, other_source_);
 }
 

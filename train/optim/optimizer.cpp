@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "train/optim/mark_written.h"
+
 namespace umbra {
 namespace {
 
@@ -186,8 +188,7 @@ void Optimizer::step(double lr) {
   before_step();
   for (size_t g = 0; g < groups_.size(); ++g) {
     step_group(g, lr * groups_[g].lr_scale);
-    // The fused kernels leave the counters by which others see that a tensor was written.
-    for (const torch::Tensor& p : groups_[g].params) p.unsafeGetTensorImpl()->bump_version();
+    mark_written(groups_[g].params);
   }
 }
 

@@ -262,18 +262,25 @@ struct FrozenCase {
   bool bias, autocast;
 };
 
-class FrozenConvNorm : public ::testing::TestWithParam<FrozenCase> {};
+class FrozenConvNorm : public ::testing::TestWithParam<FrozenCase> {
+ protected:
+  // From 20 channels to 40.
+  static torch::nn::Conv2d make_layer() {
+    const FrozenCase& c = GetParam();
+    return torch::nn::Conv2d(torch::nn::Conv2dOptions(20, 40, c.size)
+                                 .stride(c.stride)
+                                 .padding(c.size / 2)
+                                 .groups(c.groups)
+                                 .bias(c.bias));
+  }
+  static double tolerance() { return GetParam().autocast ? kBf16 : 1e-6; }
+};
 
 // What a teacher runs: the norm is folded into the convolution.
 TEST_P(FrozenConvNorm, AgreesWithItsDefinition) {
-  const FrozenCase& c = GetParam();
   torch::manual_seed(9);
   const torch::NoGradGuard no_grad;
-  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(20, 40, c.size)
-                              .stride(c.stride)
-                              .padding(c.size / 2)
-                              .groups(c.groups)
-                              .bias(c.bias));
+  torch::nn::Conv2d layer = make_layer();
   torch::nn::BatchNorm2d norm = random_norm(40);
   norm->eval();
   const torch::Tensor x = random({3, 20, 9, 11});
@@ -283,17 +290,16 @@ TEST_P(FrozenConvNorm, AgreesWithItsDefinition) {
       torch::Tensor want = residual ? normed + added : normed;
       if (relu) want = torch::relu(want);
       std::optional<CpuAutocast> autocast;
-      if (c.autocast) autocast.emplace();
-      const double tolerance = c.autocast ? kBf16 : 1e-6;
+      if (GetParam().autocast) autocast.emplace();
       const torch::Tensor given = residual ? added : torch::Tensor();
       const torch::Tensor got = conv_norm(*layer, *norm, x, given, relu);
-      EXPECT_LT(relative_error(got, want.to(torch::kFloat64)), tolerance);
+      EXPECT_LT(relative_error(got, want.to(torch::kFloat64)), tolerance());
       const Activated both = conv_norm_activated(*layer, *norm, x, given, /*keep_before=*/!relu);
       EXPECT_EQ(both.before.defined(), !relu);
       if (both.before.defined()) {
-        EXPECT_LT(relative_error(both.before, want.to(torch::kFloat64)), tolerance);
+        EXPECT_LT(relative_error(both.before, want.to(torch::kFloat64)), tolerance());
       }
-      EXPECT_LT(relative_error(both.after, torch::relu(want).to(torch::kFloat64)), tolerance);
+      EXPECT_LT(relative_error(both.after, torch::relu(want).to(torch::kFloat64)), tolerance());
     }
   }
 }
@@ -307,21 +313,15 @@ INSTANTIATE_TEST_SUITE_P(
                       FrozenCase{1, 1, 1, false, false}));
 
 TEST_P(FrozenConvNorm, AgreesWithItsDefinitionWithoutANorm) {
-  const FrozenCase& c = GetParam();
   torch::manual_seed(9);
   const torch::NoGradGuard no_grad;
-  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(20, 40, c.size)
-                              .stride(c.stride)
-                              .padding(c.size / 2)
-                              .groups(c.groups)
-                              .bias(c.bias));
+  torch::nn::Conv2d layer = make_layer();
   const torch::Tensor x = random({3, 20, 9, 11}), plain = layer(x), added = random(plain.sizes());
   std::optional<CpuAutocast> autocast;
-  if (c.autocast) autocast.emplace();
-  const double tolerance = c.autocast ? kBf16 : 1e-6;
-  EXPECT_LT(relative_error(convolve(*layer, x), plain.to(torch::kFloat64)), tolerance);
+  if (GetParam().autocast) autocast.emplace();
+  EXPECT_LT(relative_error(convolve(*layer, x), plain.to(torch::kFloat64)), tolerance());
   EXPECT_LT(relative_error(convolve(*layer, x, added), (plain + added).to(torch::kFloat64)),
-            tolerance);
+            tolerance());
 }
 
 // What is folded and packed once must not outlive its weights.
